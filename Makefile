@@ -1,0 +1,68 @@
+# The targets a user needs: bench, test, kernel, lint. Each sets up what it needs, once.
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+DEPENDENCIES := $(VENV)/.dependencies
+KERNEL := $(VENV)/.kernel
+RUST_FILES := Cargo.toml Cargo.lock $(shell find rust_kmeans -name '*.rs' -o -name '*.toml')
+
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export VIRTUAL_ENV := $(VENV)
+# Tools of ours come from the environment made here, whatever else is active.
+export PATH := $(BIN):$(PATH)
+
+.PHONY: help bench test test-python test-rust kernel lint constraints clean
+
+help:
+	@echo 'make bench    set up, build, run python runner.py --sizes 1e3..1e6 (more options: ARGS="--quick")'
+	@echo 'make test     set up, build, run every test and the linters'
+	@echo 'make kernel   build the extension module and the kmeans binary in release mode'
+	@echo 'make lint     ruff, mypy, stubtest, rustfmt, clippy'
+	@echo 'make constraints   resolve the pins of constraints.txt again'
+	@echo 'make clean    remove the environment and what was built; data and results stay'
+
+bench: $(KERNEL)
+	$(BIN)/python runner.py --sizes 1e3..1e6 $(ARGS)
+
+test: lint test-rust test-python
+
+test-python: $(KERNEL)
+	$(BIN)/python -m pytest
+
+test-rust:
+	cargo test --workspace --locked
+
+kernel:
+	@$(MAKE) --no-print-directory --always-make $(KERNEL)
+
+lint: $(KERNEL)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/stubtest rust_kmeans._core
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+
+constraints: $(DEPENDENCIES)
+	$(BIN)/uv pip compile pyproject.toml --group bench --group dev --all-extras --universal \
+	    --python-version 3.11 --no-header --no-annotate --upgrade --quiet --output-file constraints.txt
+
+clean:
+	rm -rf $(VENV) target
+
+$(DEPENDENCIES): pyproject.toml constraints.txt
+	@command -v cargo >/dev/null || { echo 'error: no cargo; install Rust 1.89 or newer' >&2; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --group bench --group dev
+	@touch $@
+
+$(KERNEL): $(DEPENDENCIES) $(RUST_FILES)
+	$(BIN)/maturin develop --release --locked --quiet
+	cargo build --release --locked --quiet --package rust_kmeans_cli
+	@touch $@

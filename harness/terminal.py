@@ -1,0 +1,249 @@
+"""What a person sees: progress with the time left, and the tables at the end."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from harness.bench import Measurement
+from harness.record import Row
+
+#: First guess of a measurement's cost beside the fit (interpreter, imports, warm-up), in seconds.
+FIRST_GUESS_SECONDS = 2.5
+STYLES = {
+    "ok": "green",
+    "skipped": "yellow",
+    "wrong": "bold red",
+    "failed": "red",
+    "timeout": "red",
+    "oom": "red",
+}
+
+
+class Estimate:
+    """Time left of a run, learned from what has been measured so far.
+
+    A measurement costs its implementation's overhead plus its fit; a fit not seen yet is scaled from the
+    largest one seen of the same implementation by n·d·k.
+    """
+
+    def __init__(self) -> None:
+        self._overheads: dict[str, list[float]] = defaultdict(list)
+        self._fits: dict[str, dict[int, list[float]]] = defaultdict(dict)
+
+    def learn(self, row: Row, wall_seconds: float) -> None:
+        """Take a measurement into account."""
+        if row.status == "skipped":
+            return
+        fit = row.fit_seconds or 0.0
+        self._overheads[row.implementation].append(wall_seconds - fit)
+        work = row.n_samples * row.n_features * row.n_clusters
+        self._fits[row.implementation].setdefault(work, []).append(fit or wall_seconds)
+
+    def seconds_left(self, remaining: Iterable[Measurement]) -> float:
+        """Return the expected cost of what remains, in seconds."""
+        return sum(self._seconds(one) for one in remaining)
+
+    def _seconds(self, one: Measurement) -> float:
+        name, spec = one.entry.name, one.scenario.dataset
+        overheads = self._overheads.get(name) or [v for seen in self._overheads.values() for v in seen]
+        overhead = statistics.median(overheads) if overheads else FIRST_GUESS_SECONDS
+        fits = self._fits.get(name)
+        if not fits:
+            return overhead
+        work = spec.n_samples * spec.n_features * spec.n_clusters
+        nearest = work if work in fits or not work else max(fits)
+        if nearest not in fits:
+            nearest = max(fits)
+        scale = max(1.0, work / nearest) if work else 1.0
+        return overhead + statistics.median(fits[nearest]) * scale
+
+
+class Terminal:
+    """Tells a person how the run goes; a line a measurement where the output is not a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._estimate = Estimate()
+        self._remaining: list[Measurement] = []
+        self._total = 0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=None, left="")
+
+    def __enter__(self) -> Terminal:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def planned(self, remaining: Sequence[Measurement], done: int) -> None:
+        """Say what is about to be measured."""
+        self._remaining = list(remaining)
+        self._total = len(remaining)
+        if done:
+            self._console.print(
+                f"resuming: {done} measured already, {len(remaining)} to go (--fresh measures all again)"
+            )
+        self._progress.update(self._task, total=len(remaining), left=self._left())
+
+    def preparing(self, what: str) -> None:
+        """Say what is made before the next measurement."""
+        self._progress.update(self._task, description=f"preparing {what}")
+
+    def measured(self, measurement: Measurement, row: Row, wall_seconds: float) -> None:
+        """Say that a row has been written."""
+        self._remaining.remove(measurement)
+        self._estimate.learn(row, wall_seconds)
+        self._progress.update(self._task, advance=1, description=row.scenario, left=self._left())
+        count = self._total - len(self._remaining)
+        width = len(str(self._total))
+        figure = format_seconds(row.fit_seconds) if row.fit_seconds is not None else ""
+        status = f"[{STYLES[row.status]}]{row.status}[/]"
+        left = "" if self._console.is_terminal else f" [dim]{self._left()}[/]"
+        self._console.print(
+            f"{count:>{width}}/{self._total} {row.scenario} {row.track} {row.implementation} "
+            f"{figure} {status}{left}",
+            highlight=False,
+        )
+        if row.reason:
+            self._console.print(f"    {row.reason}", style="dim", markup=False, highlight=False)
+
+    def _left(self) -> str:
+        seconds = self._estimate.seconds_left(self._remaining)
+        return f"about {_duration(seconds)} left" if self._remaining else "done"
+
+
+def print_tables(console: Console, rows: Sequence[Row], baseline: str, machine: str) -> None:
+    """Print a table for every scenario and track.
+
+    Times are medians over the repeats with status ok. Implementations of other mathematics stand below a
+    line of their own: they are not ranked with the exact ones.
+    """
+    cells: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        cells[row.scenario, row.track].append(row)
+    for (scenario, track), members in sorted(cells.items(), key=lambda item: _order(item[1][0])):
+        console.print(_table(f"{scenario}, {track} track", members, baseline))
+    console.print(f"[dim]{machine}[/]", highlight=False)
+    console.print(
+        f"[dim]fit: median over repeats; ratio: time of {baseline} over this one's (above 1 is faster); "
+        "memory: peak of the process tree, and what the fit added to it; "
+        "objective: relative to the best exact row of the table[/]",
+        highlight=False,
+    )
+
+
+def print_csv_paths(console: Console, folder: Path) -> None:
+    """Say where the rows are."""
+    paths = sorted(folder.glob("*.csv"))
+    console.print(f"\nrows: {folder}", highlight=False, soft_wrap=True)
+    for path in paths:
+        console.print(f"  {path.name}", highlight=False, soft_wrap=True)
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Return a time with its unit, three digits."""
+    if seconds is None:
+        return "–"
+    for unit, factor in (("s", 1.0), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def _table(title: str, rows: Sequence[Row], baseline: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table.add_column("implementation", no_wrap=True)
+    for heading in ("fit", "ratio", "iterations", "peak MiB", "fit MiB", "objective", "labels"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("status")
+    by_name: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_name[row.implementation].append(row)
+    times = {name: _median([row.fit_seconds for row in members]) for name, members in by_name.items()}
+    exact = [row.inertia for row in rows if row.inertia is not None and _ranked(row)]
+    best = min(exact, default=None)
+
+    def rank(name: str) -> tuple[bool, float]:
+        seconds = times[name]
+        return by_name[name][0].semantics != "exact", float("inf") if seconds is None else seconds
+
+    was_exact = True
+    for name in sorted(by_name, key=rank):
+        members = by_name[name]
+        is_exact = members[0].semantics == "exact"
+        if was_exact and not is_exact:
+            table.add_section()
+        was_exact = is_exact
+        table.add_row(
+            name if is_exact else f"{name} ({members[0].semantics})",
+            format_seconds(times[name]),
+            _ratio(times.get(baseline), times[name]),
+            _number(_median([row.n_iter for row in members]), "{:.0f}"),
+            _mebibytes([row.peak_rss_bytes for row in members]),
+            _mebibytes([row.fit_rss_bytes for row in members]),
+            _gap(_median([row.inertia for row in members]), best),
+            _number(
+                min((a for a in (row.label_agreement for row in members) if a is not None), default=None),
+                "{:.4%}",
+            ),
+            _status(members),
+        )
+    return table
+
+
+def _order(row: Row) -> tuple[str, int, int, int, str]:
+    return row.track, row.n_features, row.n_clusters, row.n_samples, row.scenario
+
+
+def _ranked(row: Row) -> bool:
+    return row.status == "ok" and row.semantics == "exact"
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _ratio(baseline: float | None, seconds: float | None) -> str:
+    return "–" if not baseline or not seconds else f"{baseline / seconds:.2f}×"
+
+
+def _number(value: float | None, pattern: str) -> str:
+    return "–" if value is None else pattern.format(value)
+
+
+def _mebibytes(values: Iterable[int | None]) -> str:
+    median = _median(values)
+    return "–" if median is None else f"{median / 2**20:.0f}"
+
+
+def _gap(inertia: float | None, best: float | None) -> str:
+    if inertia is None or best is None:
+        return "–"
+    return f"{inertia:.4g}" if best == 0 else f"{inertia / best - 1:+.1e}"
+
+
+def _status(rows: Sequence[Row]) -> str:
+    counts = Counter(row.status for row in rows)
+    texts = [f"[{STYLES[status]}]{count} {status}[/]" for status, count in sorted(counts.items())]
+    return ", ".join(texts)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

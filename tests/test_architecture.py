@@ -1,0 +1,72 @@
+"""Data flows one way: no step of the bench imports a later one, and no implementation imports the bench."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STEPS = (
+    "errors",
+    "scenario",
+    "generate",
+    "readers",
+    "datasets",
+    "contract",
+    "registry",
+    "environment",
+    "memory",
+    "worker",
+    "isolate",
+    "referee",
+    "record",
+    "bench",
+    "terminal",
+)
+#: What an implementation may know of the bench.
+CONTRACT = {"harness.contract", "harness.datasets"}
+IMPLEMENTATIONS = sorted(path for folder in ROOT.glob("*_impl") for path in folder.glob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Return every module a file imports, ``from package import module`` spelled out."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_every_file_of_the_harness_has_its_place_in_the_order() -> None:
+    files = {path.stem for path in (ROOT / "harness").glob("*.py")} - {"__init__"}
+    assert files == set(STEPS)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_imports_only_earlier_ones(step: str) -> None:
+    later = {f"harness.{name}" for name in STEPS[STEPS.index(step) :]}
+    assert not imports(ROOT / "harness" / f"{step}.py") & later
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_harness_names_no_implementation(step: str) -> None:
+    packages = {module.split(".")[0] for module in imports(ROOT / "harness" / f"{step}.py")}
+    assert not {name for name in packages if name.endswith("_impl") or name == "rust_kmeans"}
+
+
+@pytest.mark.parametrize("path", IMPLEMENTATIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_an_implementation_knows_the_contract_alone(path: Path) -> None:
+    of_harness = {module for module in imports(path) if module.startswith("harness.")}
+    modules = {".".join(module.split(".")[:2]) for module in of_harness}
+    assert modules <= CONTRACT
+
+
+def test_the_installed_package_does_not_know_the_checkout() -> None:
+    for path in (ROOT / "rust_kmeans" / "python").rglob("*.py"):
+        packages = {module.split(".")[0] for module in imports(path)}
+        assert not {name for name in packages if name == "harness" or name.endswith("_impl")}

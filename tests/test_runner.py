@@ -1,0 +1,147 @@
+"""The command line: a mistake is one line and exit code 2, with nothing written."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import runner
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's own defaults, data and results out of the tests."""
+    monkeypatch.setattr(runner, "CACHE", tmp_path / "data")
+    monkeypatch.setattr(runner, "load_dotenv", lambda _: None)
+    monkeypatch.setenv("KMEANS_BENCH_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def small(*more: str) -> list[str]:
+    return ["--sizes", "200", "--dims", "2", "--clusters", "3", "--repeats", "1", *more]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sizes", "1e3..x"], "--sizes: 'x' is not a whole number"),
+        (["--sizes", "10", "--clusters", "11"], "impossible grid: 11 clusters of 10 samples"),
+        (["--implementations", "rsut"], "--implementations: unknown 'rsut'; did you mean 'rust'?"),
+        (["--implementations", ""], "--implementations: nothing given"),
+        (["--baseline", "sklern-lloyd"], "--baseline: unknown 'sklern-lloyd'; did you mean 'sklearn-lloyd'?"),
+        (["--dtype", "float16"], "--dtype: unknown 'float16'"),
+        (["--track", "match"], "--track: unknown 'match'; did you mean 'matched'?"),
+        (["--preset", "sed"], "--preset: unknown 'sed'; did you mean 'seed'?"),
+        (["--repeats", "0"], "--repeats: 0 is less than 1"),
+        (["--repeats", "two"], "two"),
+        (["--threads", "0"], "--threads: 0 is not from 1 to"),
+        (["--threads", "100000"], "the cores usable here"),
+        (["--timeout", "0"], "--timeout: 0 is not a positive number"),
+        (["--timeout", "inf"], "--timeout: inf is not a positive number"),
+        (["--max-memory", "lots"], "--max-memory: 'lots' is not a size"),
+        (["--max-iter", "0"], "--max-iter: 0 is less than 1"),
+        (["--seed", "-1"], "--seed: -1 is less than 0"),
+        (["--spread", "-1"], "spread"),
+        (["--imbalance", "0.5"], "imbalance"),
+        (["--data", "minst"], "--data: no file 'minst'; did you mean 'mnist'?"),
+        (["--szies", "10"], "--szies"),
+        (["lst"], "lst"),
+        (["run", "now"], "now"),
+    ],
+)
+def test_a_mistake_is_one_line_with_exit_code_2_and_nothing_written(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert runner.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+    assert not list((tmp_path / "data").glob("*.npy"))
+
+
+def test_a_run_ends_with_a_table_and_says_where_the_rows_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert runner.main(small("--implementations", "numpy,sklearn-lloyd,sklearn-minibatch")) == 0
+    printed = capsys.readouterr().out
+    assert "blobs-n200-d2-k3-float32, matched track" in printed
+    assert "sklearn-minibatch (mini-batch)" in printed
+    assert "left" in printed
+    (path,) = tmp_path.glob("results/*/*.csv")
+    assert path.name in printed
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["implementation"] for row in rows} == {"numpy", "sklearn-lloyd", "sklearn-minibatch"}
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+def test_defaults_come_from_the_environment_and_the_command_line_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KMEANS_BENCH_SIZES", "150")
+    monkeypatch.setenv("KMEANS_BENCH_DIMS", "2")
+    monkeypatch.setenv("KMEANS_BENCH_CLUSTERS", "4")
+    monkeypatch.setenv("KMEANS_BENCH_REPEATS", "1")
+    assert runner.main(["--implementations", "numpy", "--clusters", "3"]) == 0
+    assert [path.stem for path in tmp_path.glob("results/*/*.csv")] == ["blobs-n150-d2-k3-float32"]
+
+
+def test_every_option_in_env_example_is_one_the_command_line_knows() -> None:
+    text = (runner.ROOT / ".env.example").read_text()
+    names = {line.lstrip("#").split("=")[0] for line in text.splitlines() if "=" in line}
+    names = {name for name in names if name.startswith(runner.PREFIX)}
+    parameters = runner.run.__annotations__
+    assert names
+    assert {name.removeprefix(runner.PREFIX).lower() for name in names} <= set(parameters)
+
+
+def test_quick_keeps_the_small_sizes_of_any_grid(tmp_path: Path) -> None:
+    assert runner.main(["--sizes", "200,1e6", "--quick", "--implementations", "numpy"]) == 0
+    assert [path.stem for path in tmp_path.glob("results/*/*.csv")] == ["blobs-n200-d10-k10-float32"]
+
+
+def test_a_file_of_ones_own_is_measured(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    samples = np.random.default_rng(0).standard_normal((300, 3))
+    np.savetxt(table, samples, delimiter=",", header="a,b,c", comments="")
+    arguments = ["--data", str(table), "--drop", "b", "--clusters", "3", "--repeats", "1"]
+    assert runner.main([*arguments, "--implementations", "numpy"]) == 0
+    (path,) = tmp_path.glob("results/*/*.csv")
+    with path.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["n_samples"], row["n_features"], row["status"]) == ("300", "2", "ok")
+
+
+def test_a_skipped_implementation_fails_the_run_under_ci_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUST_KMEANS_CLI", "/nowhere/kmeans")
+    monkeypatch.delenv("CI", raising=False)
+    assert runner.main(small("--implementations", "rust-cli")) == 0
+    monkeypatch.setenv("CI", "true")
+    assert runner.main(small("--implementations", "rust-cli")) == 2
+    assert "CI=true allows no gap: rust-cli" in capsys.readouterr().err
+
+
+def test_list_shows_every_implementation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.main(["list"]) == 0
+    printed = capsys.readouterr().out
+    for entry in runner.ENTRIES:
+        assert entry.name in printed
+
+
+def test_data_lists_and_clears_the_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.main(small("--implementations", "numpy")) == 0
+    (tmp_path / "data" / "README.md").write_text("mine")
+    capsys.readouterr()
+    assert runner.main(["data"]) == 0
+    assert "blobs_n200_d2_k3" in capsys.readouterr().out
+    assert runner.main(["data", "--clear"]) == 0
+    assert [path.name for path in (tmp_path / "data").iterdir() if not path.name.startswith(".")] == [
+        "README.md"
+    ]

@@ -128,7 +128,7 @@ def run(
         limits=Limits(_positive(timeout, "--timeout"), _memory(max_memory)),
     )
     (baseline,) = parse_names(baseline, "--baseline", [entry.name for entry in ENTRIES])[:1]
-    console = Console()
+    console = _console()
     with terminal.Terminal(console) as watcher:
         command = shlex.join(["python", "runner.py", *sys.argv[1:]])
         done = bench.execute(
@@ -160,7 +160,7 @@ def list_implementations() -> None:
             entry.semantics,
             entry.summary + ("" if entry.default else " (on request)"),
         )
-    Console().print(table)
+    _console().print(table)
 
 
 @app.command("data")
@@ -168,7 +168,7 @@ def list_data(
     clear: Annotated[bool, typer.Option("--clear", help="Delete the cached data.")] = False,
 ) -> None:
     """Show the cached data, or delete it."""
-    console = Console()
+    console = _console()
     if clear:
         freed = datasets.clear(CACHE)
         console.print(f"freed {freed / 2**20:.1f} MiB in {CACHE}", highlight=False, soft_wrap=True)
@@ -205,6 +205,11 @@ def main(arguments: list[str]) -> int:
     if code == INTERRUPTED:
         sys.stderr.write("interrupted; the same command measures what is missing\n")
     return int(code)
+
+
+def _console() -> Console:
+    # A file or a pipe has no width of its own: lines stay whole there.
+    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=160)
 
 
 def _refuse(message: str) -> int:

@@ -113,19 +113,16 @@ def append(path: Path, row: Row) -> None:
     """
     content = b"" if path.exists() and path.stat().st_size else _line(COLUMNS)
     content += _line([_cell(getattr(row, name)) for name in COLUMNS])
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        if os.write(descriptor, content) != len(content):
-            raise UserError(
-                f"{path}: no room for the row; free disk space, then run the same command to resume"
-            )
-        os.fsync(descriptor)
+        with path.open("ab", buffering=0) as file:
+            whole = file.write(content) == len(content)
+            os.fsync(file.fileno())
     except OSError as error:
         raise UserError(
             f"{path}: cannot write the row: {error.strerror}; the same command resumes"
         ) from error
-    finally:
-        os.close(descriptor)
+    if not whole:
+        raise UserError(f"{path}: no room for the whole row; free disk space: the same command resumes")
 
 
 def repair(path: Path) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ OBJECTIVE_TOLERANCE = {"float32": 1e-5, "float64": 1e-9}
 TIE_TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 #: Share of samples whose label must be the reference's (matched track, exact). In float32 an implementation
 #: that computes in float32 may put a sample near a boundary on the other side.
-REFERENCE_AGREEMENT = {"float32": 0.9999, "float64": 1.0}
+REFERENCE_AGREEMENT = {"float32": 0.999, "float64": 1.0}
 #: Share of samples whose label must be the nearest of the implementation's own centers (everything else).
 OWN_AGREEMENT = 0.999
 #: Elements of the largest temporary array of the referee.
@@ -130,10 +131,10 @@ def find_reference(data: CachedDataset, spec: FitSpec, limits: Limits) -> tuple[
     path = _reference_path(data, spec)
     if path.exists():
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 centers, labels, inertia = stored["centers"], stored["labels"], float(stored["inertia"])
             return Reference(centers, labels, inertia), ""
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             path.unlink()
     outcome = measure(REFERENCE.adapter, data.dataset, spec, limits)
     if outcome.status != "ok" or outcome.centers is None or outcome.labels is None:

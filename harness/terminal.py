@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -167,9 +168,17 @@ def format_seconds(seconds: float | None) -> str:
 
 
 def _table(title: str, rows: Sequence[Row], baseline: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column("implementation", no_wrap=True)
-    for heading in ("fit", "ratio", "iterations", "peak MiB", "fit MiB", "objective", "labels"):
+    for heading in ("fit", "ratio", "iter", "peak MiB", "fit MiB", "objective"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("status")
     by_name: dict[str, list[Row]] = defaultdict(list)
@@ -191,17 +200,13 @@ def _table(title: str, rows: Sequence[Row], baseline: str) -> Table:
             table.add_section()
         was_exact = is_exact
         table.add_row(
-            name if is_exact else f"{name} ({members[0].semantics})",
+            name,
             format_seconds(times[name]),
             _ratio(times.get(baseline), times[name]),
             _number(_median([row.n_iter for row in members]), "{:.0f}"),
             _mebibytes([row.peak_rss_bytes for row in members]),
             _mebibytes([row.fit_rss_bytes for row in members]),
             _gap(_median([row.inertia for row in members]), best),
-            _number(
-                min((a for a in (row.label_agreement for row in members) if a is not None), default=None),
-                "{:.4%}",
-            ),
             _status(members),
         )
     return table
@@ -242,7 +247,7 @@ def _gap(inertia: float | None, best: float | None) -> str:
 def _status(rows: Sequence[Row]) -> str:
     counts = Counter(row.status for row in rows)
     texts = [f"[{STYLES[status]}]{count} {status}[/]" for status, count in sorted(counts.items())]
-    return ", ".join(texts)
+    return ", ".join(texts) + ("" if rows[0].semantics == "exact" else f" ({rows[0].semantics})")
 
 
 def _duration(seconds: float) -> str:

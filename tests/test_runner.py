@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import runner
+from harness.registry import ENTRIES
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +132,7 @@ def test_a_skipped_implementation_fails_the_run_under_ci_only(
 def test_list_shows_every_implementation(capsys: pytest.CaptureFixture[str]) -> None:
     assert runner.main(["list"]) == 0
     printed = capsys.readouterr().out
-    for entry in runner.ENTRIES:
+    for entry in ENTRIES:
         assert entry.name in printed
 
 

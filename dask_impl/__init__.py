@@ -1,0 +1,1 @@
+"""Dask: our driver over block kernels, and dask-ml."""

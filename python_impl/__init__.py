@@ -1,0 +1,1 @@
+"""The textbook algorithm in NumPy: the reference everyone can read."""

@@ -1,0 +1,1 @@
+"""Any estimator with scikit-learn's interface, for the bench."""

@@ -1,0 +1,136 @@
+"""Any estimator with scikit-learn's interface, for the bench."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.contract import FitResult, FitSpec, FloatArray, LabelArray, Settings
+from harness.datasets import Dataset
+from rust_impl import extension
+
+
+@dataclass
+class EstimatorState:
+    """The samples and, after a fit, the estimator."""
+
+    X: FloatArray
+    estimator: Any = None
+
+
+@dataclass(frozen=True)
+class EstimatorAdapter:
+    """Measures one estimator class.
+
+    Parameters
+    ----------
+    module, estimator : str
+        Where the class is, and its name; imported when used.
+    distribution : str
+        The installed distribution that does the work.
+    fixed : dict
+        Parameters that make it this implementation, on both tracks.
+    own_stopping : bool
+        Whether it keeps its own ``tol`` on the matched track because strict convergence means nothing to it.
+    refusal : callable
+        Says why it must not be measured although it can be imported, or None.
+    isa : callable
+        Names its instruction set, or None.
+    """
+
+    module: str
+    estimator: str
+    distribution: str
+    fixed: dict[str, Any] = field(default_factory=dict)
+    own_stopping: bool = False
+    refusal: Callable[[], str | None] = lambda: None
+    isa: Callable[[], str | None] = lambda: None
+
+    def available(self) -> str | None:
+        """Return None, or what is missing."""
+        if (reason := self.refusal()) is not None:
+            return reason
+        try:
+            self._class()
+        except ImportError as error:
+            return f"{error}; install it: pip install {self.distribution}"
+        return None
+
+    def version(self) -> str:
+        """Return the distribution's version."""
+        return importlib.metadata.version(self.distribution)
+
+    def prepare(self, dataset: Dataset, spec: FitSpec) -> EstimatorState:
+        """Read the samples."""
+        return EstimatorState(dataset.load())
+
+    def fit(self, state: EstimatorState, spec: FitSpec) -> FitResult:
+        """Fit the estimator; the core budget goes by the environment unless it has ``n_threads``."""
+        estimator: Any = self._class()(n_clusters=spec.n_clusters, random_state=spec.seed, **self.fixed)
+        given = {
+            "init": spec.init,
+            "n_init": spec.n_init,
+            "max_iter": spec.max_iter,
+            "tol": None if self.own_stopping else spec.tol,
+            "n_threads": spec.n_threads if "n_threads" in estimator.get_params() else None,
+        }
+        estimator.set_params(**{name: value for name, value in given.items() if value is not None})
+        estimator.fit(state.X)
+        state.estimator = estimator
+        return FitResult(
+            centers=np.asarray(estimator.cluster_centers_),
+            n_iter=estimator.n_iter_,
+            reported_inertia=estimator.inertia_,
+            settings=_settings(estimator.get_params()),
+            labels=np.asarray(estimator.labels_),
+            isa=self.isa(),
+        )
+
+    def predict(self, state: EstimatorState, result: FitResult) -> LabelArray:
+        """Let the fitted estimator assign the samples."""
+        return np.asarray(state.estimator.predict(state.X))
+
+    def close(self, state: EstimatorState) -> None:
+        """Nothing was started."""
+
+    def _class(self) -> type:
+        found: type = getattr(importlib.import_module(self.module), self.estimator)
+        return found
+
+
+def lloyd() -> EstimatorAdapter:
+    """Return the registry's ``sklearn-lloyd``."""
+    return EstimatorAdapter("sklearn.cluster", "KMeans", "scikit-learn", {"algorithm": "lloyd"})
+
+
+def elkan() -> EstimatorAdapter:
+    """Return the registry's ``sklearn-elkan``."""
+    return EstimatorAdapter("sklearn.cluster", "KMeans", "scikit-learn", {"algorithm": "elkan"})
+
+
+def minibatch() -> EstimatorAdapter:
+    """Return the registry's ``sklearn-minibatch``."""
+    return EstimatorAdapter("sklearn.cluster", "MiniBatchKMeans", "scikit-learn", own_stopping=True)
+
+
+def rust() -> EstimatorAdapter:
+    """Return the registry's ``rust``."""
+    return EstimatorAdapter(
+        "rust_kmeans", "KMeans", "rust-kmeans", refusal=extension.refusal, isa=extension.isa
+    )
+
+
+def _settings(parameters: dict[str, Any]) -> Settings:
+    n_init = parameters["n_init"]
+    return Settings(
+        init=parameters["init"] if isinstance(parameters["init"], str) else "given",
+        # "auto" is one start from k-means++ or from given centers, the only two cases of the bench.
+        n_init=1 if n_init == "auto" else n_init,
+        max_iter=parameters["max_iter"],
+        tol=parameters["tol"],
+    )

@@ -20,7 +20,7 @@ import dask
 import dask.array as da
 import dask.threaded
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from dask_impl.kernels import FloatArray, LabelArray, aligned
 

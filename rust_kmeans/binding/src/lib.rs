@@ -1,0 +1,24 @@
+//! `rust_kmeans._core`: the numerical core as Python sees it. Types and docstrings are in `_core.pyi`.
+
+mod arrays;
+mod functions;
+mod partial;
+mod run;
+
+use pyo3::pymodule;
+
+/// Exact k-means; use `rust_kmeans` rather than this module.
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use super::functions::{
+        assign_block, block_scale, inertia, kernel_info, kmeans_plusplus, lloyd, mean_variance,
+        predict, random_rows,
+    };
+    #[pymodule_export]
+    use super::partial::{Partial, Scale};
+
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python's name")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}

@@ -1,0 +1,281 @@
+//! The shell for AVX2 and FMA: 256-bit registers.
+
+use std::arch::x86_64::{
+    __m256, __m256d, __m256i, _CMP_LT_OQ, _MM_HINT_T0, _mm_prefetch, _mm256_add_pd, _mm256_add_ps,
+    _mm256_blendv_pd, _mm256_blendv_ps, _mm256_cmp_pd, _mm256_cmp_ps, _mm256_fnmadd_pd,
+    _mm256_fnmadd_ps, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_pd,
+    _mm256_maskload_ps, _mm256_max_pd, _mm256_max_ps, _mm256_min_pd, _mm256_min_ps,
+    _mm256_movemask_pd, _mm256_movemask_ps, _mm256_mul_pd, _mm256_mul_ps, _mm256_permute2f128_pd,
+    _mm256_permute2f128_ps, _mm256_set1_pd, _mm256_set1_ps, _mm256_setzero_pd, _mm256_setzero_ps,
+    _mm256_shuffle_ps, _mm256_storeu_pd, _mm256_storeu_ps, _mm256_sub_pd, _mm256_sub_ps,
+    _mm256_unpackhi_pd, _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps,
+};
+
+use super::lanes::{Lanes, LanesOf};
+use super::{Distances, Line, Packed, Scratch, generic};
+use crate::element::Element;
+use crate::view::Source;
+
+/// Eight `f32`.
+#[derive(Clone, Copy)]
+pub struct F32(__m256);
+
+/// Four `f64`.
+#[derive(Clone, Copy)]
+pub struct F64(__m256d);
+
+macro_rules! lanes {
+    ($name:ident, $elem:ty, $width:literal, $register:ty, $splat:ident, $load:ident, $store:ident, $fnmadd:ident,
+     $sub:ident, $add:ident, $mul:ident, $min:ident, $max:ident, $cmp:ident, $blend:ident, $movemask:ident, $transpose:ident) => {
+        impl Lanes for $name {
+            type Elem = $elem;
+            type Mask = $register;
+            const WIDTH: usize = $width;
+
+            #[inline(always)]
+            unsafe fn splat(x: $elem) -> Self {
+                // SAFETY: the caller vouches for AVX2.
+                Self(unsafe { $splat(x) })
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $elem) -> Self {
+                // SAFETY: the caller vouches for AVX2 and for the reads; the load is unaligned.
+                Self(unsafe { $load(from) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $elem) {
+                // SAFETY: the caller vouches for AVX2 and for the writes; the store is unaligned.
+                unsafe { $store(to, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn minus_product(self, a: Self, b: Self) -> Self {
+                // SAFETY: the caller vouches for FMA.
+                Self(unsafe { $fnmadd(a.0, b.0, self.0) })
+            }
+            #[inline(always)]
+            unsafe fn minus(self, other: Self) -> Self {
+                // SAFETY: the caller vouches for AVX2.
+                Self(unsafe { $sub(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn plus_squared_difference(self, x: Self, c: Self) -> Self {
+                // SAFETY: the caller vouches for AVX2.
+                Self(unsafe {
+                    let difference = $sub(x.0, c.0);
+                    $add(self.0, $mul(difference, difference))
+                })
+            }
+            #[inline(always)]
+            unsafe fn min(self, other: Self) -> Self {
+                // SAFETY: the caller vouches for AVX2.
+                Self(unsafe { $min(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn max(self, other: Self) -> Self {
+                // SAFETY: the caller vouches for AVX2.
+                Self(unsafe { $max(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn less(self, other: Self) -> $register {
+                // SAFETY: the caller vouches for AVX2.
+                unsafe { $cmp::<_CMP_LT_OQ>(self.0, other.0) }
+            }
+            #[inline(always)]
+            unsafe fn select(mask: $register, yes: Self, no: Self) -> Self {
+                // SAFETY: the caller vouches for AVX2.
+                Self(unsafe { $blend(no.0, yes.0, mask) })
+            }
+            #[inline(always)]
+            unsafe fn bits(mask: $register) -> u64 {
+                // SAFETY: the caller vouches for AVX2.
+                u64::from(unsafe { $movemask(mask) }.cast_unsigned())
+            }
+            #[inline(always)]
+            unsafe fn transpose(
+                from: *const $elem,
+                stride: isize,
+                size: (usize, usize),
+                shift: &[$elem],
+                to: &mut [Line<$elem>],
+                lane: usize,
+            ) {
+                // SAFETY: the caller's promises are those of the function called.
+                unsafe { $transpose(from, stride, size, shift, to, lane) }
+            }
+        }
+    };
+}
+
+lanes!(
+    F32,
+    f32,
+    8,
+    __m256,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_fnmadd_ps,
+    _mm256_sub_ps,
+    _mm256_add_ps,
+    _mm256_mul_ps,
+    _mm256_min_ps,
+    _mm256_max_ps,
+    _mm256_cmp_ps,
+    _mm256_blendv_ps,
+    _mm256_movemask_ps,
+    transpose_f32
+);
+lanes!(
+    F64,
+    f64,
+    4,
+    __m256d,
+    _mm256_set1_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_fnmadd_pd,
+    _mm256_sub_pd,
+    _mm256_add_pd,
+    _mm256_mul_pd,
+    _mm256_min_pd,
+    _mm256_max_pd,
+    _mm256_cmp_pd,
+    _mm256_blendv_pd,
+    _mm256_movemask_pd,
+    transpose_f64
+);
+
+/// As [`Lanes::transpose`], 8 × 8 in registers. Asks for the same rows of the next block, which no hardware predicts
+/// from eight strides at once.
+///
+/// # Safety
+/// As [`Lanes::transpose`]; the CPU must have AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn transpose_f32(
+    from: *const f32,
+    stride: isize,
+    (rows, columns): (usize, usize),
+    shift: &[f32],
+    to: &mut [Line<f32>],
+    lane: usize,
+) {
+    static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert!(columns <= 8 && lane + 8 <= super::BLOCK);
+    // SAFETY: the eight masks from 8 - columns on lie within the table.
+    let mask: __m256i = unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - columns).cast()) };
+    let mut r = [_mm256_setzero_ps(); 8];
+    for (i, r) in r.iter_mut().enumerate().take(rows) {
+        let row = from.wrapping_offset(i.cast_signed() * stride);
+        _mm_prefetch::<_MM_HINT_T0>(
+            row.wrapping_offset(super::BLOCK.cast_signed() * stride)
+                .cast(),
+        );
+        // SAFETY: the mask reads the first `columns` numbers of row i < rows only.
+        *r = unsafe { _mm256_maskload_ps(row, mask) };
+    }
+    let mut t = r;
+    for i in 0..4 {
+        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for i in 0..2 {
+        r[4 * i] = _mm256_shuffle_ps::<0x44>(t[4 * i], t[4 * i + 2]);
+        r[4 * i + 1] = _mm256_shuffle_ps::<0xee>(t[4 * i], t[4 * i + 2]);
+        r[4 * i + 2] = _mm256_shuffle_ps::<0x44>(t[4 * i + 1], t[4 * i + 3]);
+        r[4 * i + 3] = _mm256_shuffle_ps::<0xee>(t[4 * i + 1], t[4 * i + 3]);
+    }
+    for i in 0..4 {
+        t[i] = _mm256_permute2f128_ps::<0x20>(r[i], r[i + 4]);
+        t[i + 4] = _mm256_permute2f128_ps::<0x31>(r[i], r[i + 4]);
+    }
+    for ((line, &shift), t) in to.iter_mut().zip(shift).zip(t).take(columns) {
+        // SAFETY: lane + 8 <= BLOCK, the length of a line.
+        unsafe {
+            _mm256_storeu_ps(
+                line.0.as_mut_ptr().add(lane),
+                _mm256_sub_ps(t, _mm256_set1_ps(shift)),
+            );
+        }
+    }
+}
+
+/// As [`Lanes::transpose`], 4 × 4 in registers. Asks for the same rows of the next block, which no hardware predicts
+/// from four strides at once.
+///
+/// # Safety
+/// As [`Lanes::transpose`]; the CPU must have AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn transpose_f64(
+    from: *const f64,
+    stride: isize,
+    (rows, columns): (usize, usize),
+    shift: &[f64],
+    to: &mut [Line<f64>],
+    lane: usize,
+) {
+    static MASKS: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+    assert!(columns <= 4 && lane + 4 <= super::BLOCK);
+    // SAFETY: the four masks from 4 - columns on lie within the table.
+    let mask: __m256i = unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(4 - columns).cast()) };
+    let mut r = [_mm256_setzero_pd(); 4];
+    for (i, r) in r.iter_mut().enumerate().take(rows) {
+        let row = from.wrapping_offset(i.cast_signed() * stride);
+        _mm_prefetch::<_MM_HINT_T0>(
+            row.wrapping_offset(super::BLOCK.cast_signed() * stride)
+                .cast(),
+        );
+        // SAFETY: the mask reads the first `columns` numbers of row i < rows only.
+        *r = unsafe { _mm256_maskload_pd(row, mask) };
+    }
+    let t = [
+        _mm256_unpacklo_pd(r[0], r[1]),
+        _mm256_unpackhi_pd(r[0], r[1]),
+        _mm256_unpacklo_pd(r[2], r[3]),
+        _mm256_unpackhi_pd(r[2], r[3]),
+    ];
+    let r = [
+        _mm256_permute2f128_pd::<0x20>(t[0], t[2]),
+        _mm256_permute2f128_pd::<0x20>(t[1], t[3]),
+        _mm256_permute2f128_pd::<0x31>(t[0], t[2]),
+        _mm256_permute2f128_pd::<0x31>(t[1], t[3]),
+    ];
+    for ((line, &shift), r) in to.iter_mut().zip(shift).zip(r).take(columns) {
+        // SAFETY: lane + 4 <= BLOCK, the length of a line.
+        unsafe {
+            _mm256_storeu_pd(
+                line.0.as_mut_ptr().add(lane),
+                _mm256_sub_pd(r, _mm256_set1_pd(shift)),
+            );
+        }
+    }
+}
+
+/// As [`generic::screen`].
+///
+/// # Safety
+/// The CPU must have AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn screen<T: Element>(
+    packed: &Packed<T>,
+    source: &Source<'_, T>,
+    scratch: &mut Scratch<T>,
+) -> u64 {
+    // SAFETY: the caller vouches for AVX2 and FMA.
+    unsafe { generic::screen::<T::Avx2, 2>(packed, source, scratch) }
+}
+
+/// As [`generic::distances`].
+///
+/// # Safety
+/// The CPU must have AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn distances<T: Element>(
+    work: &mut Distances<T>,
+    source: &Source<'_, T>,
+    centers: &[f64],
+) {
+    // SAFETY: the caller vouches for AVX2 and FMA.
+    unsafe { generic::distances::<T::Avx2, <f64 as LanesOf>::Avx2, 2>(work, source, centers) }
+}

@@ -1,0 +1,291 @@
+//! The shell for AVX-512F: 512-bit registers.
+
+use std::arch::x86_64::{
+    __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _MM_HINT_T0, _mm_prefetch, _mm512_add_pd,
+    _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask,
+    _mm512_fnmadd_pd, _mm512_fnmadd_ps, _mm512_loadu_pd, _mm512_loadu_ps, _mm512_mask_blend_pd,
+    _mm512_mask_blend_ps, _mm512_maskz_loadu_pd, _mm512_maskz_loadu_ps, _mm512_max_pd,
+    _mm512_max_ps, _mm512_min_pd, _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_set1_pd,
+    _mm512_set1_ps, _mm512_setzero_pd, _mm512_setzero_ps, _mm512_shuffle_f32x4,
+    _mm512_shuffle_f64x2, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_pd, _mm512_sub_ps,
+    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+};
+
+use super::lanes::{Lanes, LanesOf};
+use super::{Distances, Line, Packed, Scratch, generic};
+use crate::element::Element;
+use crate::view::Source;
+
+/// Sixteen `f32`.
+#[derive(Clone, Copy)]
+pub struct F32(__m512);
+
+/// Eight `f64`.
+#[derive(Clone, Copy)]
+pub struct F64(__m512d);
+
+macro_rules! lanes {
+    ($name:ident, $elem:ty, $width:literal, $mask:ty, $splat:ident, $load:ident, $store:ident, $fnmadd:ident,
+     $sub:ident, $add:ident, $mul:ident, $min:ident, $max:ident, $cmp:ident, $blend:ident, $transpose:ident) => {
+        impl Lanes for $name {
+            type Elem = $elem;
+            type Mask = $mask;
+            const WIDTH: usize = $width;
+
+            #[inline(always)]
+            unsafe fn splat(x: $elem) -> Self {
+                // SAFETY: the caller vouches for AVX-512F.
+                Self(unsafe { $splat(x) })
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $elem) -> Self {
+                // SAFETY: the caller vouches for AVX-512F and for the reads; the load is unaligned.
+                Self(unsafe { $load(from) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $elem) {
+                // SAFETY: the caller vouches for AVX-512F and for the writes; the store is unaligned.
+                unsafe { $store(to, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn minus_product(self, a: Self, b: Self) -> Self {
+                // SAFETY: the caller vouches for AVX-512F.
+                Self(unsafe { $fnmadd(a.0, b.0, self.0) })
+            }
+            #[inline(always)]
+            unsafe fn minus(self, other: Self) -> Self {
+                // SAFETY: the caller vouches for AVX-512F.
+                Self(unsafe { $sub(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn plus_squared_difference(self, x: Self, c: Self) -> Self {
+                // SAFETY: the caller vouches for AVX-512F.
+                Self(unsafe {
+                    let difference = $sub(x.0, c.0);
+                    $add(self.0, $mul(difference, difference))
+                })
+            }
+            #[inline(always)]
+            unsafe fn min(self, other: Self) -> Self {
+                // SAFETY: the caller vouches for AVX-512F.
+                Self(unsafe { $min(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn max(self, other: Self) -> Self {
+                // SAFETY: the caller vouches for AVX-512F.
+                Self(unsafe { $max(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn less(self, other: Self) -> $mask {
+                // SAFETY: the caller vouches for AVX-512F.
+                unsafe { $cmp::<_CMP_LT_OQ>(self.0, other.0) }
+            }
+            #[inline(always)]
+            unsafe fn select(mask: $mask, yes: Self, no: Self) -> Self {
+                // SAFETY: the caller vouches for AVX-512F.
+                Self(unsafe { $blend(mask, no.0, yes.0) })
+            }
+            #[inline(always)]
+            unsafe fn bits(mask: $mask) -> u64 {
+                u64::from(mask)
+            }
+            #[inline(always)]
+            unsafe fn transpose(
+                from: *const $elem,
+                stride: isize,
+                size: (usize, usize),
+                shift: &[$elem],
+                to: &mut [Line<$elem>],
+                lane: usize,
+            ) {
+                // SAFETY: the caller's promises are those of the function called.
+                unsafe { $transpose(from, stride, size, shift, to, lane) }
+            }
+        }
+    };
+}
+
+lanes!(
+    F32,
+    f32,
+    16,
+    __mmask16,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_fnmadd_ps,
+    _mm512_sub_ps,
+    _mm512_add_ps,
+    _mm512_mul_ps,
+    _mm512_min_ps,
+    _mm512_max_ps,
+    _mm512_cmp_ps_mask,
+    _mm512_mask_blend_ps,
+    transpose_f32
+);
+lanes!(
+    F64,
+    f64,
+    8,
+    __mmask8,
+    _mm512_set1_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_fnmadd_pd,
+    _mm512_sub_pd,
+    _mm512_add_pd,
+    _mm512_mul_pd,
+    _mm512_min_pd,
+    _mm512_max_pd,
+    _mm512_cmp_pd_mask,
+    _mm512_mask_blend_pd,
+    transpose_f64
+);
+
+/// As [`Lanes::transpose`], 16 × 16 in registers. Asks for the same rows of the next block, which no hardware predicts
+/// from sixteen strides at once.
+///
+/// # Safety
+/// As [`Lanes::transpose`]; the CPU must have AVX-512F.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose_f32(
+    from: *const f32,
+    stride: isize,
+    (rows, columns): (usize, usize),
+    shift: &[f32],
+    to: &mut [Line<f32>],
+    lane: usize,
+) {
+    assert!((1..=16).contains(&columns) && lane + 16 <= super::BLOCK);
+    let mask = u16::MAX >> (16 - columns);
+    let mut r = [_mm512_setzero_ps(); 16];
+    for (i, r) in r.iter_mut().enumerate().take(rows) {
+        let row = from.wrapping_offset(i.cast_signed() * stride);
+        _mm_prefetch::<_MM_HINT_T0>(
+            row.wrapping_offset(super::BLOCK.cast_signed() * stride)
+                .cast(),
+        );
+        // SAFETY: the mask reads the first `columns` numbers of row i < rows only.
+        *r = unsafe { _mm512_maskz_loadu_ps(mask, row) };
+    }
+    // Pairs, then quadruples of rows, within 128-bit quarters.
+    let mut t = r;
+    for i in 0..8 {
+        t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for i in 0..4 {
+        let [a, b, c, d] =
+            [t[4 * i], t[4 * i + 2], t[4 * i + 1], t[4 * i + 3]].map(|t| _mm512_castps_pd(t));
+        r[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+        r[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(c, d));
+        r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
+    }
+    // r[4 i + q] holds columns q, q + 4, q + 8, q + 12 of rows 4 i .. 4 i + 4: gather the quarters.
+    for q in 0..4 {
+        for half in 0..2 {
+            let (a, b) = (r[8 * half + q], r[8 * half + 4 + q]);
+            t[8 * half + q] = _mm512_shuffle_f32x4::<0x88>(a, b);
+            t[8 * half + 4 + q] = _mm512_shuffle_f32x4::<0xdd>(a, b);
+        }
+    }
+    for q in 0..4 {
+        r[q] = _mm512_shuffle_f32x4::<0x88>(t[q], t[8 + q]);
+        r[8 + q] = _mm512_shuffle_f32x4::<0xdd>(t[q], t[8 + q]);
+        r[4 + q] = _mm512_shuffle_f32x4::<0x88>(t[4 + q], t[12 + q]);
+        r[12 + q] = _mm512_shuffle_f32x4::<0xdd>(t[4 + q], t[12 + q]);
+    }
+    for ((line, &shift), r) in to.iter_mut().zip(shift).zip(r).take(columns) {
+        // SAFETY: lane + 16 <= BLOCK, the length of a line.
+        unsafe {
+            _mm512_storeu_ps(
+                line.0.as_mut_ptr().add(lane),
+                _mm512_sub_ps(r, _mm512_set1_ps(shift)),
+            );
+        }
+    }
+}
+
+/// As [`Lanes::transpose`], 8 × 8 in registers. Asks for the same rows of the next block, which no hardware predicts
+/// from eight strides at once.
+///
+/// # Safety
+/// As [`Lanes::transpose`]; the CPU must have AVX-512F.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose_f64(
+    from: *const f64,
+    stride: isize,
+    (rows, columns): (usize, usize),
+    shift: &[f64],
+    to: &mut [Line<f64>],
+    lane: usize,
+) {
+    assert!((1..=8).contains(&columns) && lane + 8 <= super::BLOCK);
+    let mask = u8::MAX >> (8 - columns);
+    let mut r = [_mm512_setzero_pd(); 8];
+    for (i, r) in r.iter_mut().enumerate().take(rows) {
+        let row = from.wrapping_offset(i.cast_signed() * stride);
+        _mm_prefetch::<_MM_HINT_T0>(
+            row.wrapping_offset(super::BLOCK.cast_signed() * stride)
+                .cast(),
+        );
+        // SAFETY: the mask reads the first `columns` numbers of row i < rows only.
+        *r = unsafe { _mm512_maskz_loadu_pd(mask, row) };
+    }
+    let mut t = r;
+    for i in 0..4 {
+        t[2 * i] = _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_pd(r[2 * i], r[2 * i + 1]);
+    }
+    // t[2 i + p] holds columns p, p + 2, p + 4, p + 6 of rows 2 i and 2 i + 1: gather the quarters.
+    for p in 0..2 {
+        let low_even = _mm512_shuffle_f64x2::<0x88>(t[p], t[2 + p]);
+        let low_odd = _mm512_shuffle_f64x2::<0xdd>(t[p], t[2 + p]);
+        let high_even = _mm512_shuffle_f64x2::<0x88>(t[4 + p], t[6 + p]);
+        let high_odd = _mm512_shuffle_f64x2::<0xdd>(t[4 + p], t[6 + p]);
+        r[p] = _mm512_shuffle_f64x2::<0x88>(low_even, high_even);
+        r[4 + p] = _mm512_shuffle_f64x2::<0xdd>(low_even, high_even);
+        r[2 + p] = _mm512_shuffle_f64x2::<0x88>(low_odd, high_odd);
+        r[6 + p] = _mm512_shuffle_f64x2::<0xdd>(low_odd, high_odd);
+    }
+    for ((line, &shift), r) in to.iter_mut().zip(shift).zip(r).take(columns) {
+        // SAFETY: lane + 8 <= BLOCK, the length of a line.
+        unsafe {
+            _mm512_storeu_pd(
+                line.0.as_mut_ptr().add(lane),
+                _mm512_sub_pd(r, _mm512_set1_pd(shift)),
+            );
+        }
+    }
+}
+
+/// As [`generic::screen`].
+///
+/// # Safety
+/// The CPU must have AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn screen<T: Element>(
+    packed: &Packed<T>,
+    source: &Source<'_, T>,
+    scratch: &mut Scratch<T>,
+) -> u64 {
+    // SAFETY: the caller vouches for AVX-512F.
+    unsafe { generic::screen::<T::Avx512, 4>(packed, source, scratch) }
+}
+
+/// As [`generic::distances`].
+///
+/// # Safety
+/// The CPU must have AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn distances<T: Element>(
+    work: &mut Distances<T>,
+    source: &Source<'_, T>,
+    centers: &[f64],
+) {
+    // SAFETY: the caller vouches for AVX-512F.
+    unsafe { generic::distances::<T::Avx512, <f64 as LanesOf>::Avx512, 4>(work, source, centers) }
+}

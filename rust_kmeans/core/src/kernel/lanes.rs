@@ -1,0 +1,133 @@
+//! What the generic algorithm needs of a vector register.
+
+use crate::element::Element;
+use crate::kernel::Line;
+
+/// A register of `WIDTH` numbers of type `Elem`.
+///
+/// # Safety
+/// Every function may use instructions of its instruction set: callers must have checked that the CPU has it. They
+/// are all `inline(always)` and reach registers only when inlined into a function with the matching `target_feature`.
+pub trait Lanes: Copy {
+    /// Type of one number.
+    type Elem: Element;
+    /// The outcome of a comparison, lane by lane.
+    type Mask: Copy;
+    /// Numbers in a register; divides [`crate::kernel::BLOCK`].
+    const WIDTH: usize;
+
+    /// All lanes `x`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn splat(x: Self::Elem) -> Self;
+    /// Reads `WIDTH` numbers.
+    ///
+    /// # Safety
+    /// See the trait; `from` must be valid for `WIDTH` reads.
+    unsafe fn load(from: *const Self::Elem) -> Self;
+    /// Writes `WIDTH` numbers.
+    ///
+    /// # Safety
+    /// See the trait; `to` must be valid for `WIDTH` writes.
+    unsafe fn store(self, to: *mut Self::Elem);
+    /// `self - a * b`, rounded at most twice.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn minus_product(self, a: Self, b: Self) -> Self;
+    /// `self - other`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn minus(self, other: Self) -> Self;
+    /// `self + difference²` with `difference = x - c`, three operations each rounded on its own.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn plus_squared_difference(self, x: Self, c: Self) -> Self;
+    /// The smaller; either if one is NaN.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn min(self, other: Self) -> Self;
+    /// The larger; either if one is NaN.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn max(self, other: Self) -> Self;
+    /// `self < other`, false if one is NaN.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn less(self, other: Self) -> Self::Mask;
+    /// Lanes of `yes` where the mask is set, of `no` elsewhere; bits are moved, never interpreted.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+    /// The mask as bits, lane 0 lowest.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn bits(mask: Self::Mask) -> u64;
+
+    /// Writes `to[j][lane + i] = from[i * stride + j] - shift[j]` for `i < rows` and `j < columns`; lanes of the tile
+    /// from `rows` on may get any finite value.
+    ///
+    /// # Safety
+    /// See the trait; `rows` and `columns` are at most `WIDTH`, `from` is valid for reads at the places named,
+    /// `shift` and `to` have at least `columns` entries, and `lane + WIDTH` is at most [`crate::kernel::BLOCK`].
+    #[inline(always)]
+    unsafe fn transpose(
+        from: *const Self::Elem,
+        stride: isize,
+        (rows, columns): (usize, usize),
+        shift: &[Self::Elem],
+        to: &mut [Line<Self::Elem>],
+        lane: usize,
+    ) {
+        for (j, (line, &shift)) in to.iter_mut().zip(shift).take(columns).enumerate() {
+            for (i, out) in line.0[lane..].iter_mut().take(rows).enumerate() {
+                // SAFETY: i < rows and j < columns, where the caller vouches for reads.
+                let x = unsafe { *from.offset(i.cast_signed() * stride).add(j) };
+                *out = x.minus(shift);
+            }
+        }
+    }
+}
+
+/// The registers of each instruction set for one type of data.
+pub trait LanesOf: Sized {
+    /// Plain Rust, for any CPU.
+    type Scalar: Lanes<Elem = Self>;
+    /// 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    type Avx2: Lanes<Elem = Self>;
+    /// 512 bits.
+    #[cfg(target_arch = "x86_64")]
+    type Avx512: Lanes<Elem = Self>;
+    /// 128 bits.
+    #[cfg(target_arch = "aarch64")]
+    type Neon: Lanes<Elem = Self>;
+}
+
+impl LanesOf for f32 {
+    type Scalar = super::scalar::Four<f32>;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = super::avx2::F32;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = super::avx512::F32;
+    #[cfg(target_arch = "aarch64")]
+    type Neon = super::neon::F32;
+}
+
+impl LanesOf for f64 {
+    type Scalar = super::scalar::Four<f64>;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = super::avx2::F64;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = super::avx512::F64;
+    #[cfg(target_arch = "aarch64")]
+    type Neon = super::neon::F64;
+}

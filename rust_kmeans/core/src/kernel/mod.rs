@@ -1,0 +1,370 @@
+//! The screening kernel: labels of 64 samples at a time, with the proof that they are exact.
+//!
+//! # The rounding bound
+//! Let s be the shift (any vector; the mean of the centers keeps numbers small), X = x − s, C = c − s, u the unit
+//! roundoff of the data's type, γₘ = m·u / (1 − m·u). The kernel rounds X and C once each (relative error u an
+//! entry), ½‖C‖² computed in float64 once more, and sums d products, each with at most two roundings, so that
+//!
+//! |score − (½‖C‖² − X·C)| ≤ γ_{d+8}·(½‖C‖² + ‖X‖‖C‖) + underflow,
+//!
+//! by Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., section 3.1, and Cauchy–Schwarz. The exact
+//! value is half the squared distance less ½‖X‖², the same for all centers. The distance in float64 that defines labels
+//! has an error of its own, at most γ⁶⁴_{d+4}·(‖X‖ + ‖C‖)². If two scores differ by more than twice both, the order of
+//! the scores is the order of the distances. Underflow adds at most one smallest normal number a feature and term,
+//! which also covers CPUs set to flush subnormal numbers.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod generic;
+pub(crate) mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+
+use crate::element::Element;
+use crate::error::{Error, Result, try_vec};
+use crate::scale::Scale;
+use crate::view::Rows;
+
+/// Samples the kernel works on at a time.
+pub(crate) const BLOCK: usize = 64;
+/// Centers whose scores are in registers at a time.
+const GROUP: usize = 4;
+
+/// One feature of a block of samples.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub struct Line<T>(pub(crate) [T; BLOCK]);
+
+/// An instruction set the kernel is built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isa {
+    /// Plain Rust, on any CPU.
+    Scalar,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512F.
+    Avx512,
+    /// 64-bit Arm with NEON.
+    Neon,
+}
+
+impl Isa {
+    const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512];
+
+    /// Its name, as `RUST_KMEANS_ISA` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Neon => "neon",
+        }
+    }
+
+    /// Those this machine has, slowest first.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|isa| isa.is_here()).collect()
+    }
+
+    /// The one the environment variable `RUST_KMEANS_ISA` names, else the fastest of this machine.
+    ///
+    /// # Errors
+    /// [`Error::Isa`] if the variable names something else than one of [`Isa::available`].
+    pub fn choose() -> Result<Self> {
+        match std::env::var_os("RUST_KMEANS_ISA") {
+            None => Ok(Self::available().pop().unwrap_or(Self::Scalar)),
+            Some(name) => {
+                let name = name.to_string_lossy();
+                Self::ALL
+                    .into_iter()
+                    .find(|isa| isa.name() == name && isa.is_here())
+                    .ok_or_else(|| not_here(&name))
+            }
+        }
+    }
+
+    /// Refuses an instruction set this machine lacks.
+    pub(crate) fn check(self) -> Result<Self> {
+        if self.is_here() {
+            Ok(self)
+        } else {
+            Err(not_here(self.name()))
+        }
+    }
+
+    fn is_here(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Neon => false,
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => false,
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+            Self::Neon => false,
+        }
+    }
+}
+
+fn not_here(name: &str) -> Error {
+    let available: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
+    Error::Isa {
+        value: name.to_owned(),
+        available: available.join(", "),
+    }
+}
+
+/// Centers laid out for the kernel, reused from iteration to iteration.
+#[derive(Debug)]
+pub(crate) struct Packed<T> {
+    isa: Isa,
+    k: usize,
+    d: usize,
+    /// Groups of four (the last may be smaller) centers less the shift, feature by feature.
+    centers: Vec<T>,
+    /// ½‖c‖² of each.
+    half: Vec<T>,
+    shift: Vec<T>,
+    bound: Bound<T>,
+    /// The centers as they are, row-major.
+    exact: Vec<f64>,
+}
+
+impl<T: Element> Packed<T> {
+    /// Room for `k` centers of `d` features.
+    pub(crate) fn new(isa: Isa, k: usize, d: usize) -> Result<Self> {
+        let cells = k
+            .checked_mul(d)
+            .filter(|_| i32::try_from(k).is_ok())
+            .ok_or(Error::TooLarge {
+                what: "the centers",
+                rows: k,
+                columns: d,
+            })?;
+        let what = "the centers";
+        Ok(Self {
+            isa: isa.check()?,
+            k,
+            d,
+            centers: try_vec(what, cells, T::default())?,
+            half: try_vec(what, k, T::default())?,
+            shift: try_vec(what, d, T::default())?,
+            bound: Bound::default(),
+            exact: try_vec(what, cells, 0.0)?,
+        })
+    }
+
+    /// Takes new centers (row-major, finite); `scale` covers the samples to be screened.
+    pub(crate) fn load(&mut self, centers: &[T], scale: &Scale) {
+        let (k, d) = (self.k, self.d);
+        for (exact, &c) in self.exact.iter_mut().zip(centers) {
+            *exact = c.into();
+        }
+        for (j, shift) in self.shift.iter_mut().enumerate() {
+            let total: f64 = self
+                .exact
+                .iter()
+                .skip(j)
+                .step_by(d)
+                .map(|c| c / k as f64)
+                .sum();
+            *shift = T::from_f64(total);
+        }
+        let mut largest = 0.0_f64;
+        for (i, center) in self.exact.chunks_exact(d).enumerate() {
+            let first = i - i % GROUP;
+            let size = GROUP.min(k - first);
+            let group = &mut self.centers[first * d..];
+            let mut squares = 0.0;
+            for (j, (&c, &shift)) in center.iter().zip(&self.shift).enumerate() {
+                let c = c - shift.into();
+                squares += c * c;
+                group[j * size + i % GROUP] = T::from_f64(c);
+            }
+            self.half[i] = T::from_f64(0.5 * squares);
+            largest = largest.max(squares);
+        }
+        let reach: f64 = self
+            .shift
+            .iter()
+            .zip(scale.lowest.iter().zip(&scale.highest))
+            .map(|(&shift, (lowest, highest))| {
+                (highest - shift.into()).max(shift.into() - lowest).powi(2)
+            })
+            .sum();
+        self.bound = Bound::new(d, largest, reach);
+    }
+
+    /// The centers as they are, row-major.
+    pub(crate) fn exact(&self) -> &[f64] {
+        &self.exact
+    }
+
+    /// Number of centers.
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Screens at most one block of rows from `first` on. Bits of the result name the rows that are not proven.
+    #[inline]
+    pub(crate) fn screen(&self, data: &Rows<'_, T>, first: usize, scratch: &mut Scratch<T>) -> u64 {
+        let source = data.source(first);
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Avx512 => unsafe { avx512::screen(self, &source, scratch) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Avx2 => unsafe { avx2::screen(self, &source, scratch) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Neon => unsafe { neon::screen(self, &source, scratch) },
+            _ => scalar::screen(self, &source, scratch),
+        }
+    }
+}
+
+/// When a gap between the two least scores proves the label.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bound<T> {
+    /// A gap above this proves the label of any row.
+    for_all: T,
+    /// Of the bound for a row of norm r, a₀ + a₁·r + a₂·r².
+    coefficients: [f64; 3],
+    /// Largest ‖C‖.
+    largest: f64,
+    /// Error of a sum of d squares of the data's type, relative and absolute.
+    square_error: (f64, f64),
+}
+
+impl<T: Element> Bound<T> {
+    /// From the largest squared norm of a shifted center and of a shifted row, both nearly exact.
+    fn new(d: usize, largest_square: f64, reach_square: f64) -> Self {
+        let gamma = |unit: f64, m: usize| {
+            let mu = m as f64 * unit;
+            if mu < 0.5 {
+                mu / (1.0 - mu)
+            } else {
+                f64::INFINITY
+            }
+        };
+        let (own, wide) = (gamma(T::UNIT, d + 8), gamma(f64::EPSILON / 2.0, d + 8));
+        // 1.01 covers the rounding of everything below, of the gap, and of the two norms.
+        let largest = largest_square.sqrt() * 1.01;
+        let underflow = (d + 8) as f64 * T::TINY;
+        let coefficients = [
+            2.02 * (own * 0.5 * largest * largest
+                + wide * largest * largest
+                + underflow * (1.0 + largest)),
+            2.02 * (own * largest + 2.0 * wide * largest + underflow),
+            2.02 * wide,
+        ];
+        let mut bound = Self {
+            for_all: T::from_f64(f64::INFINITY),
+            coefficients,
+            largest,
+            square_error: (1.01 + 2.0 * own, underflow),
+        };
+        let reach = reach_square.sqrt() * 1.01;
+        if bound.in_range(reach) {
+            bound.for_all = T::from_f64(bound.at(reach) * 1.01);
+        }
+        bound
+    }
+
+    /// The bound for rows of norm at most `norm`.
+    fn at(&self, norm: f64) -> f64 {
+        let [a, b, c] = self.coefficients;
+        a + norm * (b + norm * c)
+    }
+
+    /// Whether no score of a row of this norm can overflow.
+    fn in_range(&self, norm: f64) -> bool {
+        let magnitude = (norm + self.largest) * (norm + self.largest);
+        magnitude < T::HUGE / 8.0
+    }
+
+    /// Whether `gap` proves the label of a row whose squared norm, in the data's type, came out as `squares`.
+    #[inline]
+    fn proves(&self, gap: f64, squares: f64) -> bool {
+        let norm = (squares * self.square_error.0 + self.square_error.1).sqrt();
+        self.in_range(norm) && gap > self.at(norm)
+    }
+}
+
+/// Room for one block, one for each thread.
+#[derive(Debug)]
+pub(crate) struct Scratch<T> {
+    block: Vec<Line<T>>,
+    gaps: Line<T>,
+    indices: Line<T>,
+}
+
+impl<T: Element> Scratch<T> {
+    pub(crate) fn new(d: usize) -> Result<Self> {
+        let zero = Line([T::default(); BLOCK]);
+        Ok(Self {
+            block: try_vec("a block of samples", d, zero)?,
+            gaps: zero,
+            indices: zero,
+        })
+    }
+
+    /// Index of the center with the least score, for each row of the last block screened.
+    pub(crate) fn labels(&self) -> [i32; BLOCK] {
+        self.indices.0.map(|index| index.to_index().cast_signed())
+    }
+}
+
+/// Float64 distances from a block of samples to a few centers, for seeding.
+#[derive(Debug)]
+pub(crate) struct Distances<T> {
+    isa: Isa,
+    block: Vec<Line<T>>,
+    wide: Vec<Line<f64>>,
+    /// Squared distances, one line a center.
+    pub(crate) out: Vec<Line<f64>>,
+    zero: Vec<T>,
+}
+
+impl<T: Element> Distances<T> {
+    /// Room for `d` features and `centers` centers.
+    pub(crate) fn new(isa: Isa, d: usize, centers: usize) -> Result<Self> {
+        let what = "a block of samples";
+        Ok(Self {
+            isa: isa.check()?,
+            block: try_vec(what, d, Line([T::default(); BLOCK]))?,
+            wide: try_vec(what, d, Line([0.0; BLOCK]))?,
+            out: try_vec(what, centers, Line([0.0; BLOCK]))?,
+            zero: try_vec(what, d, T::default())?,
+        })
+    }
+
+    /// Squared distances ([`crate::squared_distance`]) of at most one block of rows from `first` on to each of
+    /// `centers` (row-major), into `out`.
+    pub(crate) fn compute(&mut self, data: &Rows<'_, T>, first: usize, centers: &[f64]) {
+        let source = data.source(first);
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Avx512 => unsafe { avx512::distances(self, &source, centers) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Avx2 => unsafe { avx2::distances(self, &source, centers) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Neon => unsafe { neon::distances(self, &source, centers) },
+            _ => scalar::distances(self, &source, centers),
+        }
+    }
+}

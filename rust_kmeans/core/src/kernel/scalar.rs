@@ -1,0 +1,108 @@
+//! The shell for any CPU: groups of four numbers in plain Rust, multiplication and addition rounded apart.
+
+use super::generic;
+use super::lanes::{Lanes, LanesOf};
+use super::{Distances, Packed, Scratch};
+use crate::element::Element;
+use crate::view::Source;
+
+/// Four numbers.
+#[derive(Clone, Copy)]
+pub struct Four<T>([T; 4]);
+
+macro_rules! four {
+    ($elem:ty) => {
+        impl Lanes for Four<$elem> {
+            type Elem = $elem;
+            type Mask = [bool; 4];
+            const WIDTH: usize = 4;
+
+            #[inline(always)]
+            unsafe fn splat(x: $elem) -> Self {
+                Self([x; 4])
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $elem) -> Self {
+                // SAFETY: the caller vouches for four reads; unaligned is fine.
+                Self(unsafe { from.cast::<[$elem; 4]>().read_unaligned() })
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $elem) {
+                // SAFETY: the caller vouches for four writes; unaligned is fine.
+                unsafe { to.cast::<[$elem; 4]>().write_unaligned(self.0) }
+            }
+            #[inline(always)]
+            unsafe fn minus_product(self, a: Self, b: Self) -> Self {
+                Self(std::array::from_fn(|i| self.0[i] - a.0[i] * b.0[i]))
+            }
+            #[inline(always)]
+            unsafe fn minus(self, other: Self) -> Self {
+                Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+            }
+            #[inline(always)]
+            unsafe fn plus_squared_difference(self, x: Self, c: Self) -> Self {
+                Self(std::array::from_fn(|i| {
+                    let difference = x.0[i] - c.0[i];
+                    self.0[i] + difference * difference
+                }))
+            }
+            #[inline(always)]
+            unsafe fn min(self, other: Self) -> Self {
+                Self(std::array::from_fn(|i| {
+                    if self.0[i] < other.0[i] {
+                        self.0[i]
+                    } else {
+                        other.0[i]
+                    }
+                }))
+            }
+            #[inline(always)]
+            unsafe fn max(self, other: Self) -> Self {
+                Self(std::array::from_fn(|i| {
+                    if self.0[i] > other.0[i] {
+                        self.0[i]
+                    } else {
+                        other.0[i]
+                    }
+                }))
+            }
+            #[inline(always)]
+            unsafe fn less(self, other: Self) -> [bool; 4] {
+                std::array::from_fn(|i| self.0[i] < other.0[i])
+            }
+            #[inline(always)]
+            unsafe fn select(mask: [bool; 4], yes: Self, no: Self) -> Self {
+                Self(std::array::from_fn(|i| {
+                    if mask[i] { yes.0[i] } else { no.0[i] }
+                }))
+            }
+            #[inline(always)]
+            unsafe fn bits(mask: [bool; 4]) -> u64 {
+                mask.iter()
+                    .rev()
+                    .fold(0, |bits, &set| bits << 1 | u64::from(set))
+            }
+        }
+    };
+}
+
+four!(f32);
+four!(f64);
+
+pub(super) fn screen<T: Element>(
+    packed: &Packed<T>,
+    source: &Source<'_, T>,
+    scratch: &mut Scratch<T>,
+) -> u64 {
+    // SAFETY: plain Rust needs no instruction set.
+    unsafe { generic::screen::<T::Scalar, 2>(packed, source, scratch) }
+}
+
+pub(super) fn distances<T: Element>(
+    work: &mut Distances<T>,
+    source: &Source<'_, T>,
+    centers: &[f64],
+) {
+    // SAFETY: plain Rust needs no instruction set.
+    unsafe { generic::distances::<T::Scalar, <f64 as LanesOf>::Scalar, 2>(work, source, centers) }
+}

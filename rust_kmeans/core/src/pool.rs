@@ -1,0 +1,114 @@
+//! Threads: a private pool, and work handed out in pieces.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread::available_parallelism;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::{Error, Result};
+
+/// `RAYON_NUM_THREADS` if it is a positive number, else the CPUs this process may use (affinity and cgroup quota).
+#[must_use]
+pub fn default_threads() -> usize {
+    std::env::var("RAYON_NUM_THREADS")
+        .ok()
+        .and_then(|value| value.trim().parse().ok())
+        .filter(|&n_threads: &usize| n_threads > 0)
+        .unwrap_or_else(|| available_parallelism().map_or(1, usize::from))
+}
+
+/// Private worker threads. The calling thread works too, so that one thread needs no pool at all, and interrupts are
+/// checked where Python delivers signals.
+#[derive(Debug)]
+pub struct Pool {
+    workers: Option<ThreadPool>,
+    n_threads: usize,
+}
+
+impl Pool {
+    /// Starts `n_threads - 1` workers.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] if the system refuses.
+    pub fn new(n_threads: usize) -> Result<Self> {
+        let n_threads = n_threads.max(1);
+        let workers = if n_threads == 1 {
+            None
+        } else {
+            let built = ThreadPoolBuilder::new()
+                .num_threads(n_threads - 1)
+                .thread_name(|i| format!("rust_kmeans-{i}"))
+                .build()
+                .map_err(|error| Error::Threads {
+                    n_threads,
+                    reason: error.to_string(),
+                })?;
+            Some(built)
+        };
+        Ok(Self { workers, n_threads })
+    }
+
+    /// Threads that work, the calling one included.
+    #[must_use]
+    pub fn n_threads(&self) -> usize {
+        self.n_threads
+    }
+
+    /// Calls `work(local, item)` for every item; each thread takes the next item when it is free and has one of
+    /// `locals` to itself. As many threads work as there are locals and threads. Which thread takes which item is
+    /// not defined: results must not depend on it, which [`crate::exact_sum`] makes possible.
+    pub(crate) fn for_each<I, L, F>(&self, items: I, locals: &mut [L], work: F)
+    where
+        I: Iterator + Send,
+        I::Item: Send,
+        L: Send,
+        F: Fn(&mut L, I::Item) + Sync,
+    {
+        let Some((own, others)) = locals.split_first_mut() else {
+            return;
+        };
+        let others = match &self.workers {
+            Some(workers) if !others.is_empty() => (workers, others),
+            _ => {
+                for item in items {
+                    work(own, item);
+                }
+                return;
+            }
+        };
+        let (workers, others) = others;
+        let items = Mutex::new(items);
+        let run = |local: &mut L| {
+            loop {
+                // A panic elsewhere ends the whole call after all threads return, so a poisoned lock is no news.
+                let item = items.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some(item) = item else { break };
+                work(local, item);
+            }
+        };
+        let run = &run;
+        workers.in_place_scope(|scope| {
+            for local in others.iter_mut().take(self.n_threads - 1) {
+                scope.spawn(move |_| run(local));
+            }
+            run(own);
+        });
+    }
+
+    /// How many threads `rows` rows of `cost` operations each are worth: waking a thread takes microseconds.
+    pub(crate) fn useful_threads(&self, rows: usize, cost: usize) -> usize {
+        const OPERATIONS_PER_THREAD: usize = 200_000;
+        (rows.saturating_mul(cost) / OPERATIONS_PER_THREAD).clamp(1, self.n_threads)
+    }
+}
+
+/// Rows handed to a thread at a time: whole blocks, small enough to balance, large enough to be rare.
+pub(crate) fn rows_per_piece(rows: usize, threads: usize) -> usize {
+    use crate::kernel::BLOCK;
+    if threads <= 1 {
+        return rows.max(1);
+    }
+    (rows / (threads * 8))
+        .next_multiple_of(BLOCK)
+        .clamp(BLOCK, 128 * BLOCK)
+}

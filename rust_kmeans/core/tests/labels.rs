@@ -1,0 +1,165 @@
+//! Labels are those of the naive float64 oracle, on every instruction set and for both types.
+
+mod common;
+
+use ndarray::{Array2, ArrayView2, ShapeBuilder, array, s};
+use proptest::prelude::*;
+use rust_kmeans_core::{Element, Error, Isa, Pool, Rows, predict, squared_distance};
+
+fn check<T: Element>(data: ArrayView2<'_, T>, centers: ArrayView2<'_, T>) {
+    let expected = common::labels(data, centers);
+    for isa in Isa::available() {
+        let pool = Pool::new(1).expect("no threads to start");
+        let labels = predict(Rows::new(data), centers, (&pool, isa)).expect("valid input");
+        assert_eq!(
+            labels,
+            expected,
+            "{} {} {:?} {:?}",
+            isa.name(),
+            T::NAME,
+            data.dim(),
+            centers.dim()
+        );
+    }
+}
+
+/// Numbers of every awkward kind, within what squared float64 distances can hold.
+fn value() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        4 => -2.0..2.0_f64,
+        2 => (-3_i32..4).prop_map(f64::from),
+        1 => Just(0.0),
+        1 => Just(-0.0),
+        1 => Just(1e30),
+        1 => Just(-1e30),
+        1 => Just(1e-30),
+        1 => Just(1e-40),
+        1 => Just(-1e-44),
+        1 => 999.0..1001.0_f64,
+    ]
+}
+
+/// Data and centers; the kinds of value are mixed within one feature, or one kind throughout.
+fn problem() -> impl Strategy<Value = (Array2<f64>, Array2<f64>)> {
+    (1_usize..200, 1_usize..40, 1_usize..20, 0_u8..4).prop_flat_map(|(n, d, k, kind)| {
+        let cell = match kind {
+            0 => value().boxed(),
+            1 => (-2_i32..3).prop_map(f64::from).boxed(),
+            2 => (-1.0..1.0_f64).boxed(),
+            _ => (-1.0..1.0_f64).prop_map(|x| 1000.0 + x * 1e-3).boxed(),
+        };
+        (
+            prop::collection::vec(cell.clone(), n * d),
+            prop::collection::vec(cell, k * d),
+        )
+            .prop_map(move |(data, centers)| {
+                (
+                    Array2::from_shape_vec((n, d), data).expect("n × d"),
+                    Array2::from_shape_vec((k, d), centers).expect("k × d"),
+                )
+            })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn labels_are_the_oracles((data, centers) in problem()) {
+        check(data.view(), centers.view());
+        check(data.mapv(f32::from_f64).view(), centers.mapv(f32::from_f64).view());
+    }
+
+    #[test]
+    fn duplicated_centers_give_the_lowest_index((data, centers) in problem()) {
+        let twice = ndarray::concatenate![ndarray::Axis(0), centers, centers];
+        check(data.view(), twice.view());
+        check(data.mapv(f32::from_f64).view(), twice.mapv(f32::from_f64).view());
+    }
+}
+
+#[test]
+fn every_size_around_the_lanes_and_groups_is_right() {
+    for d in [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65] {
+        for k in [1, 2, 3, 4, 5, 7, 8, 9, 13] {
+            for n in [1, 2, 15, 16, 17, 63, 64, 65, 130] {
+                let data = common::blobs::<f64>(n, d, 5, 1);
+                let centers = common::blobs::<f64>(k, d, 5, 2);
+                check(data.view(), centers.view());
+                check(
+                    data.mapv(f32::from_f64).view(),
+                    centers.mapv(f32::from_f64).view(),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn any_strides_are_read_in_place() {
+    let data = common::blobs::<f32>(150, 12, 4, 3);
+    let centers = common::blobs::<f32>(6, 12, 4, 4);
+    let mut fortran = Array2::zeros(data.dim().f());
+    fortran.assign(&data);
+    check(fortran.view(), centers.view());
+    check(data.slice(s![.., ..;-1]), centers.view());
+    check(data.slice(s![..;-2, ..]), centers.view());
+    check(data.slice(s![1..;3, ..5]), centers.slice(s![.., ..5]));
+    check(data.slice(s![.., ..;2]), centers.slice(s![.., ..;2]));
+    check(fortran.slice(s![5..;2, 3..4]), centers.slice(s![.., 3..4]));
+    let row = data.slice(s![..1, ..]);
+    check(
+        row.broadcast((100, 12)).expect("repeats a row"),
+        centers.view(),
+    );
+}
+
+#[test]
+fn a_float32_gap_below_its_rounding_is_decided_in_float64() {
+    // Relative to the shift the two distances differ by one part in 10^8.
+    let data = array![[1.0_f32, 0.0], [1.0, 1e-8], [1.0, -1e-8]];
+    let centers = array![[0.0_f32, 1.0], [0.0, -1.0], [0.0, 1.0]];
+    check(data.view(), centers.view());
+    let pool = Pool::new(1).expect("no threads to start");
+    let labels =
+        predict(Rows::new(data.view()), centers.view(), (&pool, Isa::Scalar)).expect("valid input");
+    assert_eq!(labels, [0, 0, 1]);
+}
+
+#[test]
+fn one_far_outlier_does_not_change_the_other_labels() {
+    let mut data = common::blobs::<f32>(500, 9, 6, 5);
+    data[(77, 3)] = 3e18;
+    data[(78, 3)] = -1e30;
+    check(data.view(), common::blobs::<f32>(11, 9, 6, 6).view());
+}
+
+#[test]
+fn points_on_bisectors_are_ties() {
+    let data = Array2::from_shape_fn((400, 3), |(i, j)| {
+        f32::from(u8::try_from((i >> (2 * j)) % 5).expect("small"))
+    });
+    check(data.view(), data.slice(s![..;13, ..]));
+}
+
+#[test]
+fn the_distance_sums_from_first_to_last() {
+    assert_eq!(
+        squared_distance(&[1e8, 1.0, 1.0], &[0.0, 0.0, 0.0]).to_bits(),
+        ((1e16_f64 + 1.0) + 1.0).to_bits()
+    );
+}
+
+#[test]
+fn an_unknown_instruction_set_is_refused() {
+    let here = Isa::available();
+    for isa in [Isa::Avx2, Isa::Avx512, Isa::Neon]
+        .into_iter()
+        .filter(|isa| !here.contains(isa))
+    {
+        let pool = Pool::new(1).expect("no threads to start");
+        let data = array![[1.0_f32]];
+        let refused = predict(Rows::new(data.view()), data.view(), (&pool, isa));
+        assert!(matches!(refused, Err(Error::Isa { .. })));
+    }
+}

@@ -1,0 +1,19 @@
+"""Exact k-means on the CPU with scikit-learn's interface.
+
+Labels are those of float64 distances to the centers, ties to the lowest index; centers and inertia are the
+same bits for any number of threads and any split of the rows.
+"""
+
+from rust_kmeans._core import Partial, Scale, __version__, assign_block, block_scale, kernel_info
+from rust_kmeans._kmeans import KMeans, kmeans_plusplus
+
+__all__ = [
+    "KMeans",
+    "Partial",
+    "Scale",
+    "__version__",
+    "assign_block",
+    "block_scale",
+    "kernel_info",
+    "kmeans_plusplus",
+]

@@ -1,0 +1,158 @@
+"""Types of the extension module. Errors: `ValueError` for values, `TypeError` for dtypes, `MemoryError`."""
+
+from typing import Any, Final, Literal, TypedDict, TypeVar, final, type_check_only
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Partial",
+    "Scale",
+    "__version__",
+    "assign_block",
+    "block_scale",
+    "inertia",
+    "kernel_info",
+    "kmeans_plusplus",
+    "lloyd",
+    "mean_variance",
+    "predict",
+    "random_rows",
+]
+
+_Float = TypeVar("_Float", np.float32, np.float64)
+_Weights = NDArray[np.floating[Any]] | None
+
+__version__: Final[str]
+
+@type_check_only
+class _KernelInfo(TypedDict):
+    """What `kernel_info` returns."""
+
+    version: str
+    isa: Literal["scalar", "neon", "avx2", "avx512"]
+    isa_available: list[str]
+    n_threads: int
+    profile: Literal["debug", "release"]
+
+@final
+class Scale:
+    """Ranges of the features, largest weight and number of rows of some blocks."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+
+    @property
+    def max_weight(self) -> float:
+        """Largest weight; 1 without weights."""
+
+    @property
+    def lowest(self) -> NDArray[np.float64]:
+        """Smallest value of each feature, shape (n_features,)."""
+
+    @property
+    def highest(self) -> NDArray[np.float64]:
+        """Largest value of each feature, shape (n_features,)."""
+
+    def merge(self, other: Scale) -> Scale:
+        """Return the scale of the rows of both."""
+
+@final
+class Partial:
+    """Sums, counts and inertia of some rows under some centers."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+
+    @property
+    def sums(self) -> NDArray[np.float64]:
+        """Weighted sums of the rows of each cluster, shape (n_clusters, n_features)."""
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """Weight of the rows of each cluster, shape (n_clusters,)."""
+
+    @property
+    def inertia(self) -> float:
+        """Weighted sum of squared distances to the centers used."""
+
+    def merge(self, other: Partial) -> Partial:
+        """Return the partial of the rows of both; `ValueError` unless scale and centers were the same."""
+
+    def centers(self, old: NDArray[_Float]) -> NDArray[_Float]:
+        """Return the means, shape (n_clusters, n_features); a cluster without weight keeps `old`."""
+
+def lloyd(
+    X: NDArray[_Float],
+    centers: NDArray[_Float],
+    *,
+    sample_weight: _Weights = None,
+    max_iter: int = 300,
+    tol: float = 0.0,
+    n_threads: int | None = None,
+) -> tuple[NDArray[_Float], NDArray[np.int32], float, int, bool]:
+    """Return centers, labels, inertia, n_iter and whether the last iteration changed no label.
+
+    `tol` bounds the summed squared shift of the centers, in squared units of X.
+    """
+
+def assign_block(
+    X: NDArray[_Float],
+    centers: NDArray[_Float],
+    *,
+    sample_weight: _Weights = None,
+    scale: Scale | None = None,
+    check: bool = True,
+    n_threads: int | None = 1,
+) -> tuple[NDArray[np.int32], Partial]:
+    """Return the labels, shape (n_samples,), and the partial of a block of rows.
+
+    `scale` must be the merged `block_scale` of all blocks whose partials will be merged. `check=False` leaves
+    out the pass that proves the block finite and within `scale`: for a block whose own scale is in it.
+    """
+
+def block_scale(X: NDArray[_Float], sample_weight: _Weights = None, *, n_threads: int | None = 1) -> Scale:
+    """Return the scale of a block; `ValueError` names the first NaN or infinity by row and column."""
+
+def mean_variance(X: NDArray[_Float], *, n_threads: int | None = None) -> float:
+    """Return the mean over the features of their variances, in squared units of X."""
+
+def predict(
+    X: NDArray[_Float], centers: NDArray[_Float], *, n_threads: int | None = None
+) -> NDArray[np.int32]:
+    """Return the index of the nearest center of each row, shape (n_samples,)."""
+
+def inertia(
+    X: NDArray[_Float],
+    centers: NDArray[_Float],
+    labels: NDArray[np.int32],
+    *,
+    sample_weight: _Weights = None,
+    n_threads: int | None = None,
+) -> float:
+    """Return the weighted sum of squared distances of the rows to the centers their labels name."""
+
+def kmeans_plusplus(
+    X: NDArray[_Float],
+    n_clusters: int,
+    *,
+    sample_weight: _Weights = None,
+    seed: int,
+    n_local_trials: int | None = None,
+    n_threads: int | None = None,
+) -> tuple[NDArray[_Float], NDArray[np.int64]]:
+    """Return centers, shape (n_clusters, n_features), and which rows they are; `seed` has 64 bits."""
+
+def random_rows(
+    X: NDArray[_Float], n_clusters: int, *, sample_weight: _Weights = None, seed: int
+) -> tuple[NDArray[_Float], NDArray[np.int64]]:
+    """Return distinct rows drawn by weight, shape (n_clusters, n_features), and which rows they are."""
+
+def kernel_info() -> _KernelInfo:
+    """Return version, instruction set, default number of threads and build profile of the kernel."""

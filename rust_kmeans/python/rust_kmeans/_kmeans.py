@@ -1,0 +1,341 @@
+"""`KMeans` as scikit-learn's users know it."""
+
+# scikit-learn ships no types.
+# mypy: disallow-subclassing-any=False
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import euclidean_distances
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from rust_kmeans import _core
+
+Floats = NDArray[Any]
+Weights = NDArray[np.float64] | None
+RandomState = int | np.random.RandomState | None
+Init = Literal["k-means++", "random"] | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
+
+_FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
+
+
+class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+    """Exact k-means: Lloyd's algorithm, in parallel, in place of `sklearn.cluster.KMeans`.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, at most the number of samples.
+    init : {"k-means++", "random"}, array-like of shape (n_clusters, n_features), or callable
+        Starting centers: greedy k-means++, random samples, the centers themselves, or a function
+        ``init(X, n_clusters, random_state)`` that returns them.
+    n_init : "auto" or int, default="auto"
+        Number of runs, the best of which is kept; "auto" is 10 for "random" and callables, else 1.
+    max_iter : int, default=300
+        Most iterations of a run.
+    tol : float, default=1e-4
+        A run stops when the summed squared shift of its centers is at most `tol` times the mean variance of
+        the features; 0 stops when no label changes.
+    verbose : int, default=0
+        Accepted for compatibility; nothing is printed.
+    random_state : int, RandomState instance or None, default=None
+        Makes the starting centers reproducible. They differ from those scikit-learn draws.
+    copy_x : bool, default=True
+        Accepted for compatibility; X is neither copied nor changed.
+    algorithm : {"auto", "lloyd"}, default="auto"
+        Both are Lloyd's algorithm.
+    n_threads : int or None, default=None
+        Threads; None for ``RAYON_NUM_THREADS`` or the CPUs at hand. The result does not depend on it.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features), dtype of X
+        The centers.
+    labels_ : ndarray of shape (n_samples,), int32
+        Nearest center of each sample; of equal distances the lowest index.
+    inertia_ : float
+        Weighted sum of squared distances to the nearest centers, in squared units of X.
+    n_iter_ : int
+        Iterations of the best run.
+    n_features_in_ : int
+        Features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X had names.
+
+    Notes
+    -----
+    float32 data stay float32, everything else is converted to float64. Fortran order and other strides are
+    read in place. Relocation of empty clusters and stopping rules are those of scikit-learn.
+
+    References
+    ----------
+    S. P. Lloyd, Least squares quantization in PCM, IEEE Trans. Information Theory 28 (1982).
+    D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rust_kmeans import KMeans
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> KMeans(n_clusters=2, random_state=0).fit(X).inertia_
+    16.0
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"auto", "lloyd"})],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Init = "k-means++",
+        n_init: int | Literal["auto"] = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: RandomState = None,
+        copy_x: bool = True,
+        algorithm: Literal["auto", "lloyd"] = "auto",
+        n_threads: int | None = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+        self.n_threads = n_threads
+
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Find the centers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        y : ignored
+            For scikit-learn's interface.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, finite and not negative; None for 1 each.
+
+        Returns
+        -------
+        KMeans
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            For parameters, shapes and values that are not valid.
+        TypeError
+            For data that are not numbers.
+        """
+        self._validate_params()
+        # The kernel checks that values are finite in a pass it needs anyway, and says where they are not.
+        data: Floats = validate_data(self, X, dtype=_FLOATS, ensure_all_finite=False)
+        if data.shape[0] < self.n_clusters:
+            msg = f"n_samples={data.shape[0]} should be >= n_clusters={self.n_clusters}."
+            raise ValueError(msg)
+        weights = _weights(sample_weight)
+        random_state = check_random_state(self.random_state)
+        tol = self.tol * _core.mean_variance(data, n_threads=self.n_threads) if self.tol > 0 else 0.0
+        best = None
+        for _ in range(self._runs()):
+            start = self._starting_centers(data, weights, random_state)
+            run = _core.lloyd(
+                data,
+                start,
+                sample_weight=weights,
+                max_iter=self.max_iter,
+                tol=tol,
+                n_threads=self.n_threads,
+            )
+            if best is None or run[2] < best[2]:
+                best = run
+        if best is None:  # _runs is at least 1
+            msg = "no run was made"
+            raise RuntimeError(msg)
+        self.cluster_centers_, self.labels_, self.inertia_, self.n_iter_, _ = best
+        self._n_features_out = self.cluster_centers_.shape[0]
+        distinct = np.unique(self.labels_).size
+        if distinct < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def fit_predict(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> NDArray[np.int32]:
+        """Find the centers; return `labels_`, shape (n_samples,). Parameters and errors as in `fit`."""
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int32]:
+        """Return the index of the nearest center of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples, converted to the dtype of the centers.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int32
+            Labels; of equal distances the lowest index.
+
+        Raises
+        ------
+        ValueError
+            For shapes and values that are not valid.
+        """
+        return _core.predict(self._samples(X), self.cluster_centers_, n_threads=self.n_threads)
+
+    def transform(self, X: ArrayLike) -> Floats:
+        """Return the distance of each sample to each center, shape (n_samples, n_clusters), in units of X."""
+        distances: Floats = euclidean_distances(self._samples(X), self.cluster_centers_)
+        return distances
+
+    def fit_transform(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Floats:
+        """Find the centers; return the distances to them, as `transform`."""
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
+        """Return the negative of the inertia of X under the centers, in squared units of X."""
+        data = self._samples(X)
+        labels = _core.predict(data, self.cluster_centers_, n_threads=self.n_threads)
+        return -_core.inertia(
+            data,
+            self.cluster_centers_,
+            labels,
+            sample_weight=_weights(sample_weight),
+            n_threads=self.n_threads,
+        )
+
+    def _samples(self, X: ArrayLike) -> Floats:
+        check_is_fitted(self)
+        samples: Floats = validate_data(
+            self, X, reset=False, dtype=self.cluster_centers_.dtype, ensure_all_finite=False
+        )
+        return samples
+
+    def _runs(self) -> int:
+        if not (isinstance(self.init, str) or callable(self.init)):
+            return 1
+        if self.n_init != "auto":
+            return self.n_init
+        return 1 if isinstance(self.init, str) and self.init == "k-means++" else 10
+
+    def _starting_centers(self, X: Floats, weights: Weights, random_state: np.random.RandomState) -> Floats:
+        init: Any = self.init
+        if isinstance(init, str):
+            seed = int(random_state.randint(2**63, dtype=np.int64))
+            if init == "k-means++":
+                return _core.kmeans_plusplus(
+                    X, self.n_clusters, sample_weight=weights, seed=seed, n_threads=self.n_threads
+                )[0]
+            return _core.random_rows(X, self.n_clusters, sample_weight=weights, seed=seed)[0]
+        if callable(init):
+            init = init(X, self.n_clusters, random_state)
+        centers: Floats = check_array(init, dtype=X.dtype)
+        if centers.shape != (self.n_clusters, X.shape[1]):
+            msg = (
+                f"The shape of the initial centers {centers.shape} does not match "
+                f"(n_clusters={self.n_clusters}, n_features={X.shape[1]})."
+            )
+            raise ValueError(msg)
+        return centers
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def kmeans_plusplus(
+    X: ArrayLike,
+    n_clusters: int,
+    *,
+    sample_weight: ArrayLike | None = None,
+    random_state: RandomState = None,
+    n_local_trials: int | None = None,
+    n_threads: int | None = None,
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Draw starting centers by greedy k-means++.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Samples.
+    n_clusters : int
+        Number of centers, at most the number of samples.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights, finite and not negative; None for 1 each.
+    random_state : int, RandomState instance or None, default=None
+        Makes the draw reproducible.
+    n_local_trials : int, default=None
+        Samples tried for each center but the first; None for ``2 + int(log(n_clusters))``.
+    n_threads : int or None, default=None
+        Threads; the result does not depend on it.
+
+    Returns
+    -------
+    centers : ndarray of shape (n_clusters, n_features), dtype of X
+        The centers.
+    indices : ndarray of shape (n_clusters,), int64
+        ``X[indices]`` are the centers.
+
+    Raises
+    ------
+    ValueError
+        For parameters, shapes and values that are not valid.
+
+    References
+    ----------
+    D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
+    """
+    data: Floats = check_array(X, dtype=_FLOATS, ensure_all_finite=False)
+    seed = int(check_random_state(random_state).randint(2**63, dtype=np.int64))
+    return _core.kmeans_plusplus(
+        data,
+        n_clusters,
+        sample_weight=_weights(sample_weight),
+        seed=seed,
+        n_local_trials=n_local_trials,
+        n_threads=n_threads,
+    )
+
+
+def _weights(sample_weight: ArrayLike | None) -> Weights:
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.ndim != 1:
+        msg = f"Sample weights must be 1D array or None, got {weights.ndim} dimensions"
+        raise ValueError(msg)
+    return weights

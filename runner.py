@@ -73,7 +73,7 @@ def run(
     max_memory: Annotated[
         str | None, _option("--max-memory", "Limit of a process tree, as 4GiB [none].")
     ] = None,
-    max_iter: Annotated[int, _option("--max-iter", "Cap on iterations, matched track.")] = 300,
+    max_iter: Annotated[int, _option("--max-iter", "Cap on iterations, matched track.")] = 100,
     seed: Annotated[int, _option("--seed", "Seed of data, starts and libraries.")] = 0,
     data: Annotated[str, _option("--data", "blobs, two-gaussians, mnist, or a file.")] = "blobs",
     columns: Annotated[str, _option("--columns", "Columns of the file to use [all numeric ones].")] = "",

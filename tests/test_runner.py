@@ -37,7 +37,7 @@ def small(*more: str) -> list[str]:
         (["--track", "match"], "--track: unknown 'match'; did you mean 'matched'?"),
         (["--preset", "sed"], "--preset: unknown 'sed'; did you mean 'seed'?"),
         (["--repeats", "0"], "--repeats: 0 is less than 1"),
-        (["--repeats", "two"], "two"),
+        (["--repeats", "two"], "--repeats"),
         (["--threads", "0"], "--threads: 0 is not from 1 to"),
         (["--threads", "100000"], "the cores usable here"),
         (["--timeout", "0"], "--timeout: 0 is not a positive number"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -189,14 +190,10 @@ def _measure_all(
         reference, why_not = references.get(one.scenario.name, (None, ""))
         verdict = judge(outcome, one.entry, one.track, data, reference)
         if verdict.status == "ok" and one.track == "matched" and one.entry.semantics == "exact" and why_not:
-            verdict = Verdict("ok", f"held against its own centers only: {why_not}", *_figures(verdict))
+            verdict = replace(verdict, reason=f"held against its own centers only: {why_not}")
         row = _row(plan, run, one, data, spec, outcome, verdict, started_at)
         record.append(run.csv_path(one.scenario), row)
         watcher.measured(one, row, outcome.wall_seconds)
-
-
-def _figures(verdict: Verdict) -> tuple[float | None, float | None]:
-    return verdict.inertia, verdict.label_agreement
 
 
 def _spec(plan: Plan, one: Measurement, data: CachedDataset) -> FitSpec:
@@ -288,8 +285,6 @@ def _peak(outcome: Outcome) -> tuple[int | None, str]:
 @contextlib.contextmanager
 def _claimed(run: Run, *, fresh: bool) -> Iterator[None]:
     """Hold a run's folder alone, emptied if asked for and mended where a row was cut off."""
-    import fcntl
-
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(run.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)

@@ -71,7 +71,7 @@ def test_a_run_ends_with_a_table_and_says_where_the_rows_are(
     assert runner.main(small("--implementations", "numpy,sklearn-lloyd,sklearn-minibatch")) == 0
     printed = capsys.readouterr().out
     assert "blobs-n200-d2-k3-float32, matched track" in printed
-    assert "sklearn-minibatch (mini-batch)" in printed
+    assert "1 ok (mini-batch)" in printed
     assert "left" in printed
     (path,) = tmp_path.glob("results/*/*.csv")
     assert path.name in printed

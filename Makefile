@@ -15,13 +15,15 @@ export VIRTUAL_ENV := $(VENV)
 # Tools of ours come from the environment made here, whatever else is active.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help bench test test-python test-rust kernel lint constraints clean
+.PHONY: help bench test test-python test-peers test-rust kernel peers lint constraints clean
 
 help:
 	@echo 'make bench    set up, build, run python runner.py --sizes 1e3..1e6 (more options: ARGS="--quick")'
 	@echo 'make test     set up, build, run every test and the linters'
 	@echo 'make kernel   build the extension module and the kmeans binary in release mode'
 	@echo 'make lint     ruff, mypy, stubtest, rustfmt, clippy'
+	@echo 'make peers    install the libraries of the headline comparison: faiss, scikit-learn-intelex, ...'
+	@echo 'make test-peers    the tests that need them'
 	@echo 'make constraints   resolve the pins of constraints.txt again'
 	@echo 'make clean    remove the environment and what was built; data and results stay'
 
@@ -33,11 +35,20 @@ test: lint test-rust test-python
 test-python: $(KERNEL)
 	$(BIN)/python -m pytest
 
+test-peers: $(KERNEL) peers
+	$(BIN)/python -m pytest -m peers
+
 test-rust:
 	cargo test --workspace --locked
 
-kernel:
-	@$(MAKE) --no-print-directory --always-make $(KERNEL)
+define build
+	$(BIN)/maturin develop --release --locked --quiet
+	cargo build --release --locked --quiet --package rust_kmeans_cli
+	@touch $(KERNEL)
+endef
+
+kernel: $(DEPENDENCIES)
+	$(build)
 
 lint: $(KERNEL)
 	$(BIN)/ruff check .
@@ -46,6 +57,11 @@ lint: $(KERNEL)
 	$(BIN)/stubtest rust_kmeans._core
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
+
+# uv, because pip installs an extra only together with the project, which is built apart.
+peers: $(DEPENDENCIES)
+	$(BIN)/uv pip install --quiet --compile-bytecode --constraints constraints.txt \
+	    --requirements pyproject.toml --extra peers
 
 constraints: $(DEPENDENCIES)
 	$(BIN)/uv pip compile pyproject.toml --group bench --group dev --all-extras --universal \
@@ -63,6 +79,4 @@ $(DEPENDENCIES): pyproject.toml constraints.txt
 	@touch $@
 
 $(KERNEL): $(DEPENDENCIES) $(RUST_FILES)
-	$(BIN)/maturin develop --release --locked --quiet
-	cargo build --release --locked --quiet --package rust_kmeans_cli
-	@touch $@
+	$(build)

@@ -12,26 +12,31 @@ import re
 import shlex
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 from dotenv import load_dotenv
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from harness import bench, datasets, environment, terminal
+from harness import bench, datasets, environment, headline, terminal
 from harness.errors import UserError
 from harness.isolate import Limits, probe
 from harness.registry import ENTRIES, select
-from harness.scenario import DTYPES, PRESETS, TRACKS, Grid, Track, parse_axis, parse_names
+from harness.scenario import DTYPES, PRESETS, TRACKS, Grid, Track, locate_real, parse_axis, parse_names
 
 ROOT = Path(__file__).resolve().parent
 CACHE = ROOT / "data"
 PREFIX = "KMEANS_BENCH_"
 INTERRUPTED = 130
+#: scikit-learn takes no larger seed.
+MAX_SEED = 2**32 - 1
+NOT_IN_ENVIRONMENT = ("ctx", "quick", "fresh", "return")
 GENERATORS = ("blobs", "two-gaussians", "mnist")
 MEMORY_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -41,6 +46,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -51,6 +57,7 @@ def _option(name: str, text: str) -> typer.models.OptionInfo:
 
 @app.command()
 def run(
+    ctx: typer.Context,
     sizes: Annotated[
         str | None, _option("--sizes", "Samples: 1e3,5e3 or 1e3..1e6 or 1e3..1e6:7 [1e3..1e6].")
     ] = None,
@@ -61,8 +68,8 @@ def run(
     ] = None,
     dtype: Annotated[str | None, _option("--dtype", "float32, float64 or both [float32].")] = None,
     track: Annotated[
-        str, _option("--track", "matched (same start), default (own seeding), or both.")
-    ] = "matched",
+        str | None, _option("--track", "matched (same start), default (own seeding), or both [matched].")
+    ] = None,
     repeats: Annotated[
         int | None, _option("--repeats", "Measurements of each cell [3; 1 with --quick].")
     ] = None,
@@ -75,7 +82,7 @@ def run(
     ] = None,
     max_iter: Annotated[int, _option("--max-iter", "Cap on iterations, matched track.")] = 100,
     seed: Annotated[int, _option("--seed", "Seed of data, starts and libraries.")] = 0,
-    data: Annotated[str, _option("--data", "blobs, two-gaussians, mnist, or a file.")] = "blobs",
+    data: Annotated[str | None, _option("--data", "blobs, two-gaussians, mnist, or a file [blobs].")] = None,
     columns: Annotated[str, _option("--columns", "Columns of the file to use [all numeric ones].")] = "",
     drop: Annotated[str, _option("--drop", "Columns of the file to leave out.")] = "",
     spread: Annotated[
@@ -85,7 +92,16 @@ def run(
     baseline: Annotated[str, _option("--baseline", "Implementation the ratios are to.")] = "sklearn-lloyd",
     results: Annotated[Path, _option("--results", "Folder of the results.")] = ROOT / "results",
     preset: Annotated[
-        str | None, _option("--preset", "seed: n 1e3..1e6 × 2,10,100 features × 2,10,30 clusters.")
+        str | None,
+        _option(
+            "--preset",
+            "seed: n 1e3..1e6 × 2,10,100 features × 2,10,30 clusters; headline: that, real data and a wide "
+            "case, ours beside every peer. Other options keep the part of it they name.",
+        ),
+    ] = None,
+    real: Annotated[
+        Path | None,
+        _option("--real", "Folder of the real data of a preset (MNIST, covertype) [MNIST: fetched]."),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Under a minute: no n above 1e4, one repeat.")
@@ -97,51 +113,87 @@ def run(
     The same command resumes a run that was interrupted. Every option but --quick and --fresh can also be set
     in the environment or in .env, as KMEANS_BENCH_SIZES and so on; the command line wins.
     """
-    grid = PRESETS[parse_names(preset, "--preset", tuple(PRESETS))[0]] if preset else Grid()
-    if sizes:
-        grid = replace(grid, sizes=parse_axis(sizes, "--sizes"))
-    if dims:
-        grid = replace(grid, dims=parse_axis(dims, "--dims"))
-    if clusters:
-        grid = replace(grid, clusters=parse_axis(clusters, "--clusters"))
+    console = _console()
+    if quick or (preset and _given(ctx, "preset")):
+        # What --quick or a preset on the command line decides, a default from the environment does not undo.
+        sizes, dims, clusters = (
+            value if _given(ctx, name) else None
+            for name, value in (("sizes", sizes), ("dims", dims), ("clusters", clusters))
+        )
+        dtype, track = (
+            value if _given(ctx, name) else None for name, value in (("dtype", dtype), ("track", track))
+        )
+        repeats = repeats if _given(ctx, "repeats") else None
+        implementations = implementations if _given(ctx, "implementations") else None
+    _refuse_idle_options(ctx, data, preset)
+    chosen = PRESETS[parse_names(preset, "--preset", tuple(PRESETS))[0]] if preset else None
+    axes = {
+        "sizes": parse_axis(sizes, "--sizes") if sizes else (),
+        "dims": parse_axis(dims, "--dims") if dims else (),
+        "clusters": parse_axis(clusters, "--clusters") if clusters else (),
+    }
+    if chosen is None:
+        grid = replace(Grid(source=_source(data or "blobs")), **{k: v for k, v in axes.items() if v})  # type: ignore[arg-type]
+        grids: tuple[Grid, ...] = (grid.quick() if quick else grid,)
+    else:
+        grids = _narrowed(chosen.quick if quick else chosen.grids, axes, data, preset)
+        grids, missing_data = locate_real(grids, real)
+        if missing_data:
+            console.print(
+                f"left out for want of data: {', '.join(missing_data)}; give its folder with --real",
+                highlight=False,
+            )
+    common: dict[str, Any] = {
+        "seed": _at_least(seed, 0, "--seed"),
+        "spread": spread,
+        "imbalance": imbalance,
+        "columns": _words(columns),
+        "drop": _words(drop),
+    }
     if dtype:
-        grid = replace(grid, dtypes=parse_names(dtype, "--dtype", DTYPES))
-    grid = replace(
-        grid,
-        seed=_at_least(seed, 0, "--seed"),
-        spread=spread,
-        imbalance=imbalance,
-        source=_source(data),
-        columns=_words(columns),
-        drop=_words(drop),
-    )
-    if quick:
-        grid = grid.quick()
+        common["dtypes"] = parse_names(dtype, "--dtype", DTYPES)
+    if track is None:
+        tracks = chosen.tracks if chosen else ("matched",)
+    else:
+        tracks = cast("tuple[Track, ...]", parse_names(track, "--track", TRACKS))
     plan = bench.Plan(
-        scenarios=tuple(grid.scenarios()),
-        entries=select(implementations),
-        tracks=cast("tuple[Track, ...]", parse_names(track, "--track", TRACKS)),
+        scenarios=tuple(one for grid in grids for one in replace(grid, **common).scenarios()),
+        entries=select(
+            chosen.implementations if chosen is not None and implementations is None else implementations
+        ),
+        tracks=tracks,
         repeats=_at_least(repeats if repeats is not None else 1 if quick else 3, 1, "--repeats"),
         n_threads=_threads(threads),
         max_iter=_at_least(max_iter, 1, "--max-iter"),
         seed=seed,
         limits=Limits(_positive(timeout, "--timeout"), _memory(max_memory)),
     )
-    (baseline,) = parse_names(baseline, "--baseline", [entry.name for entry in ENTRIES])[:1]
-    console = _console()
+    if plan.seed + plan.repeats > MAX_SEED:
+        raise UserError(f"--seed: {seed} and the repeats after it exceed {MAX_SEED}, the libraries' limit")
+    baselines = parse_names(baseline, "--baseline", [entry.name for entry in ENTRIES])
+    if len(baselines) != 1:
+        raise UserError(f"--baseline: one implementation, not {len(baselines)}")
     with terminal.Terminal(console) as watcher:
         command = shlex.join(["python", "runner.py", *sys.argv[1:]])
         done = bench.execute(
             plan, cache=CACHE, results=results, fresh=fresh, command=command, watcher=watcher
         )
     rows = done.rows()
-    terminal.print_tables(console, rows, baseline, environment.one_line(environment.describe()))
+    machine = environment.one_line(environment.describe())
+    if chosen is not None and chosen.headline:
+        headline.print_headline(console, rows, baselines[0], machine)
+    else:
+        terminal.print_tables(console, rows, baselines[0], machine)
     terminal.print_csv_paths(console, done.folder)
-    missing = sorted({row.implementation for row in rows if row.status == "skipped"})
+    by_name = {entry.name: entry for entry in plan.entries}
+    missing = {
+        f"{row.implementation} ({row.status})"
+        for row in rows
+        if row.status != "ok"
+        and by_name[row.implementation].sits_out(cast("Track", row.track), row.dtype) is None
+    }
     if missing and os.environ.get("CI") == "true":
-        raise UserError(
-            f"not measured, and CI=true allows no gap: {', '.join(missing)}; `runner.py list` says why"
-        )
+        raise UserError(f"CI=true allows no gap: {', '.join(sorted(missing))}; the reasons stand in the rows")
 
 
 @app.command("list")
@@ -156,7 +208,7 @@ def list_implementations() -> None:
         table.add_row(
             entry.name,
             version,
-            "[green]yes[/]" if reason is None else f"[yellow]no: {reason}[/]",
+            "[green]yes[/]" if reason is None else f"[yellow]no: {escape(reason)}[/]",
             entry.semantics,
             entry.summary + ("" if entry.default else " (on request)"),
         )
@@ -191,9 +243,17 @@ def list_data(
 
 def main(arguments: list[str]) -> int:
     """Run the command line; a user's mistake is one line and exit code 2."""
-    load_dotenv(ROOT / ".env")
+    try:
+        load_dotenv(ROOT / ".env")
+    except (OSError, UnicodeDecodeError) as error:
+        return _refuse(f".env cannot be read ({error}); it must be UTF-8 text")
+    known = {PREFIX + name.upper() for name in run.__annotations__ if name not in NOT_IN_ENVIRONMENT}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        return _refuse(f"{unknown[0]}: no option of that name can be set in the environment or .env")
     # Ending the runner politely must end what it has started, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(ending, _interrupt)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("--help", "-h")):
         arguments = ["run", *arguments]
     try:
@@ -221,6 +281,22 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _given(ctx: typer.Context, name: str) -> bool:
+    """Return whether an option stands on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _refuse_idle_options(ctx: typer.Context, data: str | None, preset: str | None) -> None:
+    """Refuse options on the command line that this data would leave without effect."""
+    idle = {"blobs": ("columns", "drop"), "two-gaussians": ("sizes", "dims", "columns", "drop")}.get(
+        data or "blobs", ("sizes", "dims", "spread", "imbalance")
+    )
+    for name in () if preset else idle:
+        if _given(ctx, name):
+            raise UserError(f"--{name}: has no effect on --data {data or 'blobs'}; leave it out")
+
+
 def _at_least(value: int, least: int, option: str) -> int:
     if value < least:
         raise UserError(f"{option}: {value} is less than {least}")
@@ -246,9 +322,22 @@ def _memory(text: str | None) -> int | None:
     if text is None:
         return None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([kmg]i?)?b?\s*", text.lower())
-    if match is None or float(match[1]) <= 0:
+    if match is None or not 0 < float(match[1]) < math.inf:
         raise UserError(f"--max-memory: {text!r} is not a size; write 4GiB, 500MB or a number of bytes")
     return int(float(match[1]) * MEMORY_UNITS[match[2] or ""])
+
+
+def _narrowed(
+    grids: Sequence[Grid], axes: Mapping[str, tuple[int, ...]], data: str | None, preset: str | None
+) -> tuple[Grid, ...]:
+    sources = [grid for grid in grids if data is None or grid.source == data]
+    kept = [grid.narrowed(**axes) for grid in sources]
+    if not any(kept):
+        raise UserError(
+            f"nothing of the preset {preset!r} has the values asked for with --sizes, --dims, --clusters or "
+            "--data; leave one of them out, or --preset"
+        )
+    return tuple(grid for grid in kept if grid is not None)
 
 
 def _source(text: str) -> str:

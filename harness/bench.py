@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from harness import environment, record
 from harness.contract import FitSpec
-from harness.datasets import CachedDataset, obtain
+from harness.datasets import CachedDataset, in_use, obtain
 from harness.errors import UserError
 from harness.isolate import Limits, Outcome, measure
 from harness.record import Row
@@ -71,7 +71,7 @@ class Plan:
         return measurements
 
     def digest(self, fingerprint: str) -> str:
-        """Return a short name for this plan on this machine with these versions."""
+        """Return a short name for this plan on this machine with these versions and bytes of data."""
         content = json.dumps(asdict(self), sort_keys=True, default=str)
         return hashlib.sha256(f"{content} {fingerprint}".encode()).hexdigest()[:10]
 
@@ -151,9 +151,10 @@ def execute(plan: Plan, *, cache: Path, results: Path, fresh: bool, command: str
         prepared[scenario.name] = obtain(scenario.dataset, cache)
 
     facts = environment.describe()
-    run_id = plan.digest(environment.fingerprint(facts))
+    bytes_measured = [f"{data.sha256} {data.init.tobytes().hex()}" for data in prepared.values()]
+    run_id = plan.digest(" ".join([environment.fingerprint(facts), *bytes_measured]))
     run = Run(results / run_id, run_id)
-    with _claimed(run, fresh=fresh):
+    with in_use(cache), _claimed(run, fresh=fresh):
         _write_facts(run, facts, plan, command)
         done = {row.key for row in run.rows()}
         remaining = [one for one in plan.measurements() if one.key not in done]
@@ -170,6 +171,7 @@ def _measure_all(
     watcher: Watcher,
 ) -> None:
     skipped: dict[str, Outcome] = {}
+    hopeless: dict[tuple[str, Track, str], Outcome] = {}
     references: dict[str, tuple[Reference | None, str]] = {}
     for one in remaining:
         data = prepared[one.scenario.name]
@@ -178,15 +180,22 @@ def _measure_all(
             watcher.preparing(f"reference of {one.scenario.name}")
             references = {one.scenario.name: find_reference(data, spec, plan.limits)}
         started_at = datetime.now(UTC)
-        if one.track == "matched" and not one.entry.matched:
-            outcome = Outcome("skipped", "cannot start from given centers")
+        sits_out = one.entry.sits_out(one.track, data.dataset.dtype)
+        if sits_out is not None:
+            outcome = Outcome("skipped", sits_out)
         else:
-            # What is not installed now will not be at the next repeat either.
-            outcome = skipped.get(one.entry.name) or measure(
-                one.entry.adapter, data.dataset, spec, plan.limits
+            # What is not installed now will not be at the next repeat either, and what ran into a limit would
+            # again: with hundreds of cells that costs hours.
+            cell = one.scenario.name, one.track, one.entry.name
+            outcome = (
+                skipped.get(one.entry.name)
+                or hopeless.get(cell)
+                or measure(one.entry.adapter, data.dataset, spec, plan.limits)
             )
             if outcome.status == "skipped":
                 skipped[one.entry.name] = outcome
+            elif outcome.status in ("timeout", "oom"):
+                hopeless[cell] = Outcome(outcome.status, f"an earlier repeat: {outcome.reason}")
         reference, why_not = references.get(one.scenario.name, (None, ""))
         verdict = judge(outcome, one.entry, one.track, data, reference)
         if verdict.status == "ok" and one.track == "matched" and one.entry.semantics == "exact" and why_not:
@@ -313,5 +322,8 @@ def _write_facts(run: Run, facts: dict[str, Any], plan: Plan, command: str) -> N
     path = run.folder / "env.json"
     content = {"run_id": run.run_id, "command": command, "environment": facts, "plan": asdict(plan)}
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"--results: cannot write {path}: {error.strerror}; name another folder") from error

@@ -9,6 +9,7 @@ system, for its file lock.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -20,7 +21,6 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -226,7 +226,7 @@ def clear(cache: Path) -> int:
     if not cache.is_dir():
         return freed
     # The lock's own empty file stays: deleting it would let two others hold two different locks.
-    with _locked(cache):
+    with in_use(cache, alone=True), _locked(cache):
         for path in _made_here(cache):
             if path.is_dir():
                 freed += sum(_size(p) for p in path.rglob("*") if p.is_file())
@@ -235,6 +235,36 @@ def clear(cache: Path) -> int:
                 freed += _size(path)
                 path.unlink(missing_ok=True)
     return freed
+
+
+@contextlib.contextmanager
+def in_use(cache: Path, *, alone: bool = False) -> Iterator[None]:
+    """Keep the cached data from being deleted while runs read it.
+
+    Parameters
+    ----------
+    cache : Path
+        The folder.
+    alone : bool
+        Ask that nobody else uses the data.
+
+    Raises
+    ------
+    UserError
+        If somebody does.
+    """
+    try:
+        file = (cache / _IN_USE).open("a")
+    except OSError as error:
+        raise UserError(
+            f"{cache}: the data cache cannot be written ({error.strerror}); make it writable"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{cache}: the data is in use by another run; wait for it to end") from None
+        yield
 
 
 def starting_centers(samples: FloatArray, n_clusters: int, seed: int) -> FloatArray:
@@ -406,6 +436,8 @@ _OURS = re.compile(
 _DERIVED = re.compile(
     r"[a-z0-9-]+_n\d+_d\d+_k\d+_float(32|64)_[0-9a-f]{12}\.reference_[0-9a-f]{12}\.(npz|\d+\.tmp)",
 )
+#: Locked, shared, by every run; empty, and never deleted.
+_IN_USE = ".in-use"
 #: Where scikit-learn keeps its download. Not "openml": that name may be a person's own folder of downloads.
 _DOWNLOAD = "mnist-openml"
 
@@ -570,7 +602,7 @@ def _write(path: Path, chunks: Iterable[bytes | memoryview], needed: int) -> tup
     return size, digest.hexdigest()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(cache: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system lets go of when its process ends, however it ends."""
     try:

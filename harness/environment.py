@@ -29,6 +29,10 @@ LIBRARIES = (
     "pandas",
     "pyarrow",
     "threadpoolctl",
+    "faiss-cpu",
+    "mlpack",
+    "scikit-learn-intelex",
+    "superkmeans",
 )
 #: CPU features that decide which kernel runs.
 FEATURES = ("sse2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "asimd", "sve")
@@ -89,7 +93,7 @@ def _measured_files() -> list[Path]:
     built: list[Path] = []
     for folder in (package.submodule_search_locations or []) if package else []:
         built += sorted(Path(folder).glob("_core.*")) + sorted(Path(folder).glob("*.py"))
-    binary = ROOT / "target" / "release" / "kmeans"
+    binary = Path(os.environ.get("RUST_KMEANS_CLI") or ROOT / "target" / "release" / "kmeans")
     return sources + built + ([binary] if binary.is_file() else [])
 
 

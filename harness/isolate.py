@@ -30,7 +30,7 @@ from harness import memory
 from harness.contract import FitSpec
 from harness.datasets import Dataset
 from harness.environment import ROOT
-from harness.worker import CENTERS_FILE, LABELS_FILE, Job
+from harness.worker import CENTERS_FILE, LABELS_FILE, MAX_REASON, Job
 
 Status = Literal["ok", "skipped", "failed", "timeout", "oom", "wrong"]
 
@@ -49,26 +49,32 @@ THREAD_VARIABLES = (
 MAX_MESSAGE_BYTES = 1 << 20
 #: How long a worker that has reported everything may take to end, in seconds.
 EXIT_SECONDS = 30.0
-FIELDS_OF_EVENT = {
-    "fitting": {"baseline_rss_bytes"},
-    "fitted": set[str](),
-    "error": {"status", "reason"},
+#: Bad endings a worker may report of itself.
+WORKER_STATUSES = ("skipped", "failed", "oom")
+_NUMBER = (int, float)
+_MAYBE_NUMBER = (int, float, type(None))
+_MAYBE_WHOLE = (int, type(None))
+#: Fields of each message and their types.
+FIELDS_OF_EVENT: dict[str, dict[str, tuple[type, ...]]] = {
+    "fitting": {"baseline_rss_bytes": (int,)},
+    "fitted": {},
+    "error": {"status": (str,), "reason": (str,)},
     "done": {
-        "library_version",
-        "prepare_seconds",
-        "fit_seconds",
-        "predict_seconds",
-        "peak_hwm_bytes",
-        "n_iter",
-        "reported_inertia",
-        "seeding_seconds",
-        "reported_fit_seconds",
-        "started_peak_rss_bytes",
-        "isa",
-        "init",
-        "n_init",
-        "max_iter",
-        "tol",
+        "library_version": (str,),
+        "prepare_seconds": _NUMBER,
+        "fit_seconds": _NUMBER,
+        "predict_seconds": _MAYBE_NUMBER,
+        "peak_hwm_bytes": _MAYBE_WHOLE,
+        "n_iter": _MAYBE_WHOLE,
+        "reported_inertia": _MAYBE_NUMBER,
+        "seeding_seconds": _MAYBE_NUMBER,
+        "reported_fit_seconds": _MAYBE_NUMBER,
+        "started_peak_rss_bytes": _MAYBE_WHOLE,
+        "isa": (str, type(None)),
+        "init": (str,),
+        "n_init": _MAYBE_WHOLE,
+        "max_iter": _MAYBE_WHOLE,
+        "tol": _MAYBE_NUMBER,
     },
 }
 
@@ -244,10 +250,13 @@ class _Child:
         try:
             message = json.loads(line)
             event = message.pop("event")
-            expected = FIELDS_OF_EVENT[event]
+            types = FIELDS_OF_EVENT[event]
+            well_formed = set(message) == set(types) and all(
+                isinstance(value, types[name]) for name, value in message.items()
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise _ProtocolError(line) from None
-        if set(message) != expected:
+        if not well_formed or message.get("status", "failed") not in WORKER_STATUSES:
             raise _ProtocolError(line)
         if event == "fitting":
             self._fitting = True
@@ -294,7 +303,9 @@ class _Child:
 
     def _end_with(self, status: Status, reason: str) -> None:
         self._result.status = status
-        self._result.reason = " ".join(reason.split())
+        # Whatever a library says must fit a cell of a UTF-8 file.
+        printable = reason[:MAX_REASON].encode(errors="backslashreplace").decode()
+        self._result.reason = " ".join(printable.split())
         self._finished = True
 
     def _load_arrays(self) -> None:

@@ -20,6 +20,9 @@ DTYPES = ("float32", "float64")
 MAX_VALUE = 10**12
 #: With --quick no generated dataset is larger: proof that everything runs, not a measurement.
 QUICK_SIZE = 10_000
+#: Limits of generated data beyond which a block of samples or the centers alone fill gigabytes.
+MAX_FEATURES = 10**6
+MAX_CENTER_ELEMENTS = 10**8
 #: More values in one range than anyone would wait for.
 MAX_COUNT = 1_000
 
@@ -114,6 +117,8 @@ class Grid:
                 raise UserError(
                     f"impossible grid: {k} clusters of {n} samples; lower --clusters or raise --sizes"
                 )
+            if d > MAX_FEATURES or k * d > MAX_CENTER_ELEMENTS:
+                raise UserError(f"impossible grid: {k} centers of {d} features; lower --dims or --clusters")
             scenarios.append(self._scenario(n, d, k, dtype))
         return scenarios
 
@@ -121,6 +126,21 @@ class Grid:
         """Return the grid without what takes long: no size above `QUICK_SIZE`, or the smallest alone."""
         small = tuple(size for size in self.sizes if size <= QUICK_SIZE)
         return replace(self, sizes=small or self.sizes[:1])
+
+    def narrowed(self, sizes: Sequence[int], dims: Sequence[int], clusters: Sequence[int]) -> Grid | None:
+        """Return the part of the grid that has the given values, or None if nothing is left.
+
+        An empty axis asks for nothing. Real data has its own shape, hence none of the sizes and dims.
+        """
+        if self.source != "blobs" and (sizes or dims):
+            return None
+        kept = replace(
+            self,
+            sizes=_common(self.sizes, sizes),
+            dims=_common(self.dims, dims),
+            clusters=_common(self.clusters, clusters),
+        )
+        return kept if kept.sizes and kept.dims and kept.clusters else None
 
     def _scenario(self, n: int, d: int, k: int, dtype: str) -> Scenario:
         generated = self.source in ("blobs", "two-gaussians")
@@ -144,9 +164,90 @@ class Grid:
         return Scenario(f"{stem}{shape}-k{k}-{dtype}", spec)
 
 
+@dataclass(frozen=True)
+class Preset:
+    """A choice made beforehand; options of the command line narrow it.
+
+    Parameters
+    ----------
+    grids : tuple of Grid
+        What is measured, one after the other.
+    quick : tuple of Grid
+        What of it ``--quick`` measures.
+    tracks : tuple of {"matched", "default"}
+        On which tracks.
+    implementations : str or None
+        Comma-separated names; None for the default ones.
+    headline : bool
+        Whether the run ends with the headline summary instead of a table a scenario.
+    """
+
+    grids: tuple[Grid, ...]
+    quick: tuple[Grid, ...]
+    tracks: tuple[Track, ...] = ("matched",)
+    implementations: str | None = None
+    headline: bool = False
+
+
 #: The seed matrix of the project: n 1e3..1e6, 2 to 100 features, 2 to 30 clusters.
 SEED_GRID = Grid(dims=(2, 10, 100), clusters=(2, 10, 30))
-PRESETS = {"seed": SEED_GRID}
+#: Files of real data a preset knows by name; of these only MNIST can be fetched.
+REAL_FILES = {"mnist": "train-images-idx3-ubyte.gz", "covertype": "covertype_286k.npz"}
+#: Ours beside every peer, on every kind of data: what the claims of this project are read from.
+HEADLINE = Preset(
+    grids=(
+        replace(SEED_GRID, dtypes=DTYPES),
+        Grid(source="mnist", clusters=(10, 64, 256), dtypes=DTYPES),
+        Grid(source="covertype", clusters=(10, 30, 100), dtypes=DTYPES),
+        Grid(sizes=(100_000,), dims=(384,), clusters=(1_000,), dtypes=DTYPES),
+    ),
+    quick=(Grid(sizes=(10_000,)),),
+    tracks=TRACKS,
+    implementations="rust,sklearn-lloyd,sklearn-elkan,faiss,faiss-default,sklearnex,superkmeans,"
+    "superkmeans-default,mlpack-elkan,mlpack-hamerly,mlpack-dualtree",
+    headline=True,
+)
+PRESETS = {"seed": Preset((SEED_GRID,), (SEED_GRID.quick(),)), "headline": HEADLINE}
+
+
+def locate_real(grids: Sequence[Grid], folder: Path | None) -> tuple[tuple[Grid, ...], tuple[str, ...]]:
+    """Put files in the place of the names of `REAL_FILES`.
+
+    Parameters
+    ----------
+    grids : sequence of Grid
+        Of a preset.
+    folder : Path or None
+        Searched for the files, subfolders included.
+
+    Returns
+    -------
+    grids : tuple of Grid
+        Those that can be measured. MNIST is fetched where there is no folder.
+    missing : tuple of str
+        Names of the data that is left out.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder.
+    """
+    if folder is not None and not folder.is_dir():
+        raise UserError(
+            f"--real: no folder {str(folder)!r}; name the one that holds {' or '.join(REAL_FILES.values())}"
+        )
+    located: list[Grid] = []
+    missing: list[str] = []
+    for grid in grids:
+        name = REAL_FILES.get(grid.source)
+        found = min(folder.rglob(name), default=None) if folder is not None and name is not None else None
+        if found is not None:
+            located.append(replace(grid, source=str(found.resolve())))
+        elif name is None or (grid.source == "mnist" and folder is None):
+            located.append(grid)
+        else:
+            missing.append(name)
+    return tuple(located), tuple(missing)
 
 
 def parse_axis(text: str, option: str) -> tuple[int, ...]:
@@ -203,6 +304,10 @@ def parse_names(text: str, option: str, known: Sequence[str]) -> tuple[str, ...]
     return names
 
 
+def _common(own: Sequence[int], asked: Sequence[int]) -> tuple[int, ...]:
+    return tuple(value for value in own if not asked or value in asked)
+
+
 def _whole(text: str, option: str) -> int:
     value = float(text) if re.fullmatch(r"\s*\d+(\.\d+)?([eE]\d+)?\s*", text, re.ASCII) else math.nan
     if not (1 <= value <= MAX_VALUE and value == int(value)):
@@ -241,4 +346,4 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "file"
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:60].strip("-") or "file"

@@ -152,9 +152,9 @@ def print_tables(console: Console, rows: Sequence[Row], baseline: str, machine: 
 def print_csv_paths(console: Console, folder: Path) -> None:
     """Say where the rows are."""
     paths = sorted(folder.glob("*.csv"))
-    console.print(f"\nrows: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"\nrows: {folder}", highlight=False, soft_wrap=True, markup=False)
     for path in paths:
-        console.print(f"  {path.name}", highlight=False, soft_wrap=True)
+        console.print(f"  {path.name}", highlight=False, soft_wrap=True, markup=False)
 
 
 def format_seconds(seconds: float | None) -> str:
@@ -184,7 +184,8 @@ def _table(title: str, rows: Sequence[Row], baseline: str) -> Table:
     by_name: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_name[row.implementation].append(row)
-    times = {name: _median([row.fit_seconds for row in members]) for name, members in by_name.items()}
+    answered = {name: [row for row in members if row.status == "ok"] for name, members in by_name.items()}
+    times = {name: _median([row.fit_seconds for row in members]) for name, members in answered.items()}
     exact = [row.inertia for row in rows if row.inertia is not None and _ranked(row)]
     best = min(exact, default=None)
 
@@ -194,7 +195,7 @@ def _table(title: str, rows: Sequence[Row], baseline: str) -> Table:
 
     was_exact = True
     for name in sorted(by_name, key=rank):
-        members = by_name[name]
+        members, good = by_name[name], answered[name]
         is_exact = members[0].semantics == "exact"
         if was_exact and not is_exact:
             table.add_section()
@@ -203,10 +204,10 @@ def _table(title: str, rows: Sequence[Row], baseline: str) -> Table:
             name,
             format_seconds(times[name]),
             _ratio(times.get(baseline), times[name]),
-            _number(_median([row.n_iter for row in members]), "{:.0f}"),
-            _mebibytes([row.peak_rss_bytes for row in members]),
-            _mebibytes([row.fit_rss_bytes for row in members]),
-            _gap(_median([row.inertia for row in members]), best),
+            _number(_median([row.n_iter for row in good]), "{:.0f}"),
+            _mebibytes([row.peak_rss_bytes for row in good]),
+            _mebibytes([row.fit_rss_bytes for row in good]),
+            _gap(_median([row.inertia for row in good]), best),
             _status(members),
         )
     return table

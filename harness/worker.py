@@ -28,6 +28,8 @@ from harness.datasets import Dataset
 #: Rows of the warm-up fit: enough to start thread pools and compile what is compiled, cheap everywhere.
 WARM_UP_ROWS = 2048
 WARM_UP_ITERATIONS = 2
+#: Characters of a reason: some libraries print arrays into their exceptions.
+MAX_REASON = 500
 CENTERS_FILE = "centers.npy"
 LABELS_FILE = "labels.npy"
 INIT_FILE = "init.npy"
@@ -105,10 +107,10 @@ def main(arguments: list[str]) -> int:
         run(Job.read(Path(arguments[0])), pipe)
     except MemoryError as error:
         traceback.print_exc()
-        pipe.send("error", status="oom", reason=f"MemoryError: {error}".rstrip(": "))
+        pipe.send("error", status="oom", reason=_one_line(error))
     except BaseException as error:  # noqa: BLE001 - whatever a library raises becomes a row, never a lost one
         traceback.print_exc()
-        pipe.send("error", status="failed", reason=f"{type(error).__name__}: {error}")
+        pipe.send("error", status="failed", reason=_one_line(error))
     return 0
 
 
@@ -137,7 +139,8 @@ def run(job: Job, pipe: Pipe) -> None:
     start = perf_counter()
     labels = implementation.predict(state, result)
     predict_seconds = perf_counter() - start if labels is not None else None
-    if labels is None:
+    # The labels of the fit are what its user gets; predict's stand in where a fit has none.
+    if result.labels is not None:
         labels = result.labels
     version = implementation.version()
     implementation.close(state)
@@ -187,6 +190,11 @@ def _plain(result: FitResult) -> dict[str, object]:
         "max_iter": result.settings.max_iter,
         "tol": _number(result.settings.tol),
     }
+
+
+def _one_line(error: BaseException) -> str:
+    """Return what an exception says, short enough for a cell."""
+    return f"{type(error).__name__}: {error}".rstrip(": ")[:MAX_REASON]
 
 
 def _number(value: float | None) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class Binary:
         ------
         RuntimeError
             With the binary's own message, if it fails.
+        MemoryError
+            If the system killed it.
         """
         options: dict[str, Any] = {
             "--k": spec.n_clusters,
@@ -91,6 +94,8 @@ class Binary:
         }
         words = [str(word) for option in options.items() if option[1] is not None for word in option]
         done = subprocess.run([path(), str(state.data), *words], capture_output=True, text=True, check=False)
+        if done.returncode == -signal.SIGKILL:
+            raise MemoryError("the kmeans process was killed by the system, most likely out of memory")
         if done.returncode != 0:
             message = done.stderr.strip().splitlines()[:1] or ["no message"]
             raise RuntimeError(f"kmeans ended with {done.returncode}: {message[0]}")

@@ -41,6 +41,8 @@ class EstimatorAdapter:
         Says why it must not be measured although it can be imported, or None.
     isa : callable
         Names its instruction set, or None.
+    make : str
+        The target of the Makefile that installs it with others of its kind; empty where none does.
     """
 
     module: str
@@ -50,6 +52,7 @@ class EstimatorAdapter:
     own_stopping: bool = False
     refusal: Callable[[], str | None] = lambda: None
     isa: Callable[[], str | None] = lambda: None
+    make: str = ""
 
     def available(self) -> str | None:
         """Return None, or what is missing."""
@@ -58,7 +61,8 @@ class EstimatorAdapter:
         try:
             self._class()
         except ImportError as error:
-            return f"{error}; install it: pip install {self.distribution}"
+            also = f" (make {self.make} installs every peer)" if self.make else ""
+            return f"{error}; install it: pip install {self.distribution}{also}"
         return None
 
     def version(self) -> str:
@@ -70,14 +74,16 @@ class EstimatorAdapter:
         return EstimatorState(dataset.load())
 
     def fit(self, state: EstimatorState, spec: FitSpec) -> FitResult:
-        """Fit the estimator; the core budget goes by the environment unless it has ``n_threads``."""
+        """Fit the estimator; the core budget goes by the environment unless it has a parameter for it."""
         estimator: Any = self._class()(n_clusters=spec.n_clusters, random_state=spec.seed, **self.fixed)
+        parameters = estimator.get_params()
         given = {
             "init": spec.init,
             "n_init": spec.n_init,
             "max_iter": spec.max_iter,
             "tol": None if self.own_stopping else spec.tol,
-            "n_threads": spec.n_threads if "n_threads" in estimator.get_params() else None,
+            "n_threads": spec.n_threads if "n_threads" in parameters else None,
+            "n_jobs": spec.n_threads if "n_jobs" in parameters else None,
         }
         estimator.set_params(**{name: value for name, value in given.items() if value is not None})
         estimator.fit(state.X)
@@ -123,6 +129,11 @@ def rust() -> EstimatorAdapter:
     return EstimatorAdapter(
         "rust_kmeans", "KMeans", "rust-kmeans", refusal=extension.refusal, isa=extension.isa
     )
+
+
+def sklearnex() -> EstimatorAdapter:
+    """Return the registry's ``sklearnex``: its own class, with nothing of scikit-learn patched."""
+    return EstimatorAdapter("sklearnex.cluster", "KMeans", "scikit-learn-intelex", make="peers")
 
 
 def _settings(parameters: dict[str, Any]) -> Settings:

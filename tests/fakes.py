@@ -78,6 +78,15 @@ def raises() -> Honest:
     return Fit(action)
 
 
+def raises_an_odd_text() -> Honest:
+    """Says what no CSV file in UTF-8 can hold, at great length."""
+
+    def action() -> None:
+        raise RuntimeError("caf\udce9 " + "x" * 200_000)
+
+    return Fit(action)
+
+
 def runs_out_of_memory() -> Honest:
     def action() -> None:
         raise MemoryError
@@ -119,6 +128,22 @@ def floods() -> Honest:
 def claims() -> Honest:
     """Sends a well-formed message of its own: an "ok" without figures."""
     return Fit(lambda: os.write(int(sys.argv[2]), b'{"event": "done"}\n'))
+
+
+def sends(message: bytes) -> Honest:
+    return Fit(lambda: os.write(int(sys.argv[2]), message + b"\n"))
+
+
+def sends_a_status_of_its_own() -> Honest:
+    return sends(b'{"event": "error", "status": "bogus", "reason": "x"}')
+
+
+def sends_no_reason() -> Honest:
+    return sends(b'{"event": "error", "status": "failed", "reason": null}')
+
+
+def sends_text_for_a_number() -> Honest:
+    return sends(b'{"event": "fitting", "baseline_rss_bytes": "x"}')
 
 
 def is_chatty() -> Honest:
@@ -190,6 +215,20 @@ def mislabels() -> Honest:
     class Mislabelling(Honest):
         def predict(self, state: FloatArray, result: FitResult) -> LabelArray | None:
             return np.zeros(len(state), dtype=np.int32)
+
+    return Mislabelling()
+
+
+def mislabels_in_the_fit() -> Honest:
+    """Predicts the right labels, but its fit returned others."""
+
+    class Mislabelling(Honest):
+        def fit(self, state: FloatArray, spec: FitSpec) -> FitResult:
+            return replace(super().fit(state, spec), labels=np.zeros(len(state), dtype=np.int32))
+
+        def predict(self, state: FloatArray, result: FitResult) -> LabelArray | None:
+            distances = ((state[:, None, :] - result.centers) ** 2).sum(axis=2)
+            return np.asarray(distances.argmin(axis=1))
 
     return Mislabelling()
 

@@ -24,6 +24,7 @@ STEPS = (
     "record",
     "bench",
     "terminal",
+    "headline",
 )
 #: What an implementation may know of the bench.
 CONTRACT = {"harness.contract", "harness.datasets"}

@@ -8,14 +8,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from harness import record
 from harness.bench import Plan
+from harness.datasets import clear
 from harness.errors import UserError
+from harness.scenario import Grid
 from tests.conftest import ROOT
 from tests.plans import plan_of, run_plan
 
@@ -55,7 +59,16 @@ def test_every_misbehaviour_is_a_row_and_the_run_goes_on(tmp_path: Path) -> None
     assert all(row.reason for row in recorder.rows if row.status != "ok")
 
 
-@pytest.mark.parametrize("wrong", ["far_off", "one_short", "mislabels"])
+def test_what_ran_into_a_limit_is_not_tried_again_at_the_next_repeat(tmp_path: Path) -> None:
+    _, recorder = run_plan(plan_of(("grows",), repeats=3), tmp_path)
+    by_scenario = Counter(row.scenario for row in recorder.rows)
+    assert set(by_scenario.values()) == {3}
+    assert {row.status for row in recorder.rows} == {"oom"}
+    repeated = [row for row in recorder.rows if row.repeat > 0]
+    assert all(row.reason.startswith("an earlier repeat: ") for row in repeated)
+
+
+@pytest.mark.parametrize("wrong", ["far_off", "one_short", "mislabels", "mislabels_in_the_fit"])
 def test_a_wrong_answer_is_marked_with_what_is_wrong(wrong: str, tmp_path: Path) -> None:
     _, recorder = run_plan(plan_of((wrong,)), tmp_path)
     if wrong == "far_off":
@@ -93,6 +106,25 @@ def test_a_finished_run_measures_nothing_again_and_fresh_measures_all(tmp_path: 
     _, recorder = run_plan(plan, tmp_path, fresh=True)
     assert len(recorder.rows) == 2
     assert len(first.rows()) == 2
+
+
+def test_other_bytes_under_the_same_name_are_another_run(tmp_path: Path) -> None:
+    table = tmp_path / "mine.npy"
+    for n_samples in (50, 90):
+        np.save(table, np.random.default_rng(n_samples).standard_normal((n_samples, 2)))
+        scenarios = tuple(Grid(source=str(table), clusters=(3,)).scenarios())
+        _, recorder = run_plan(replace(plan_of(("honest",)), scenarios=scenarios), tmp_path)
+        assert [row.n_samples for row in recorder.rows] == [n_samples]
+
+
+def test_the_data_of_a_run_in_progress_is_not_deleted(tmp_path: Path) -> None:
+    process = start(tmp_path, "slow,honest", 1)
+    wait_for_rows(tmp_path, 1)
+    with pytest.raises(UserError, match="in use by another run"):
+        clear(tmp_path / "cache")
+    assert process.wait(120) == 0
+    assert {row.status for row in rows_under(tmp_path)} == {"ok"}
+    assert clear(tmp_path / "cache") > 0
 
 
 def test_another_plan_has_another_folder(tmp_path: Path) -> None:

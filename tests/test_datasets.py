@@ -492,7 +492,11 @@ def test_clear_removes_what_was_made_here_and_nothing_else(tmp_path: Path) -> No
         (cache / name).parent.mkdir(exist_ok=True)
         (cache / name).write_text("{}")
     assert clear(cache) == size
-    assert {str(p.relative_to(cache)) for p in cache.rglob("*") if p.is_file()} == {".lock", *foreign}
+    assert {str(p.relative_to(cache)) for p in cache.rglob("*") if p.is_file()} == {
+        ".lock",
+        ".in-use",
+        *foreign,
+    }
     assert entries(cache) == []
     assert clear(cache) == 0
     assert clear(tmp_path / "absent") == 0

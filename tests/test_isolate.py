@@ -52,6 +52,10 @@ def test_the_stored_start_arrives_bit_for_bit(samples: Dataset) -> None:
         ("writes_garbage", "failed", "garbage on the result pipe"),
         ("floods", "failed", "garbage on the result pipe"),
         ("claims", "failed", "garbage on the result pipe"),
+        ("sends_a_status_of_its_own", "failed", "garbage on the result pipe"),
+        ("sends_no_reason", "failed", "garbage on the result pipe"),
+        ("sends_text_for_a_number", "failed", "garbage on the result pipe"),
+        ("raises_an_odd_text", "failed", r"RuntimeError: caf\udce9 xxx"),
         ("missing", "skipped", "needs the moon; fetch it"),
         ("no_such_factory", "failed", "AttributeError"),
     ],
@@ -63,6 +67,7 @@ def test_a_misbehaving_implementation_becomes_a_status_with_its_reason(
     assert outcome.status == status
     assert reason in outcome.reason
     assert "\n" not in outcome.reason
+    assert len(outcome.reason.encode()) < 1_000
 
 
 def test_a_module_that_is_not_installed_is_skipped_with_the_import_error(samples: Dataset) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from harness.contract import FitSpec
-from harness.datasets import CachedDataset, Dataset
+from harness.datasets import CachedDataset, Dataset, obtain
 from harness.isolate import Limits, Outcome
 from harness.referee import Reference, find_reference, judge, objective
 from harness.registry import Entry
+from harness.scenario import DatasetSpec
 
 EXACT = Entry("exact", "", "", semantics="exact")
 OTHER = Entry("other", "", "", semantics="mini-batch")
@@ -108,6 +109,17 @@ def test_one_label_that_is_not_the_reference_s_is_wrong_in_float64(
     verdict = judge(answer, EXACT, "matched", blobs, reference)
     assert verdict.status == "wrong"
     assert verdict.label_agreement == 1 - 1 / blobs.dataset.n_samples
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rounding_is_no_error_where_the_true_objective_is_zero(dtype: str, cache: Path) -> None:
+    data = obtain(DatasetSpec("blobs", 1_000, 5, 4, dtype=dtype, spread=0.0), cache)
+    found, reason = find_reference(data, matched_spec(data), Limits(60.0))
+    assert found is not None, reason
+    unit = np.finfo(dtype).eps * np.abs(found.centers).max()
+    for units, status in ((8, "ok"), (1_000, "wrong")):
+        moved = Outcome("ok", centers=(found.centers + units * unit).astype(dtype), labels=found.labels)
+        assert judge(moved, EXACT, "matched", data, found).status == status
 
 
 def test_a_tie_may_go_either_way(tmp_path: Path, blobs: CachedDataset) -> None:

@@ -36,6 +36,8 @@ def small(*more: str) -> list[str]:
         (["--dtype", "float16"], "--dtype: unknown 'float16'"),
         (["--track", "match"], "--track: unknown 'match'; did you mean 'matched'?"),
         (["--preset", "sed"], "--preset: unknown 'sed'; did you mean 'seed'?"),
+        (["--preset", "headline", "--sizes", "12345"], "nothing of the preset 'headline'"),
+        (["--preset", "headline", "--real", "/nowhere"], "--real: no folder '/nowhere'"),
         (["--repeats", "0"], "--repeats: 0 is less than 1"),
         (["--repeats", "two"], "--repeats"),
         (["--threads", "0"], "--threads: 0 is not from 1 to"),
@@ -49,6 +51,12 @@ def small(*more: str) -> list[str]:
         (["--imbalance", "0.5"], "imbalance"),
         (["--data", "minst"], "--data: no file 'minst'; did you mean 'mnist'?"),
         (["--szies", "10"], "--szies"),
+        (["--seed", "4294967295"], "the libraries' limit"),
+        (["--max-memory", "1e400"], "--max-memory: '1e400' is not a size"),
+        (["--dims", "1e9"], "impossible grid: 10 centers of 1000000000 features"),
+        (["--columns", "a"], "--columns: has no effect on --data blobs"),
+        (["--data", "two-gaussians", "--sizes", "10"], "--sizes: has no effect on --data two-gaussians"),
+        (["--baseline", "numpy,rust"], "--baseline: one implementation, not 2"),
         (["lst"], "lst"),
         (["run", "now"], "now"),
     ],
@@ -92,6 +100,26 @@ def test_defaults_come_from_the_environment_and_the_command_line_wins(
     assert [path.stem for path in tmp_path.glob("results/*/*.csv")] == ["blobs-n150-d2-k3-float32"]
 
 
+def test_quick_on_the_command_line_wins_over_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KMEANS_BENCH_SIZES", "150,1e6")
+    monkeypatch.setenv("KMEANS_BENCH_REPEATS", "3")
+    monkeypatch.setenv("KMEANS_BENCH_IMPLEMENTATIONS", "rsut")
+    assert runner.main(["--quick", "--implementations", "numpy", "--sizes", "200"]) == 0
+    (path,) = tmp_path.glob("results/*/*.csv")
+    assert path.stem == "blobs-n200-d10-k10-float32"
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_an_unknown_name_in_the_environment_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KMEANS_BENCH_SIZE", "1e3")
+    assert runner.main(small("--implementations", "numpy")) == 2
+    assert "KMEANS_BENCH_SIZE: no option of that name" in capsys.readouterr().err
+
+
 def test_every_option_in_env_example_is_one_the_command_line_knows() -> None:
     text = (runner.ROOT / ".env.example").read_text()
     names = {line.lstrip("#").split("=")[0] for line in text.splitlines() if "=" in line}
@@ -104,6 +132,23 @@ def test_every_option_in_env_example_is_one_the_command_line_knows() -> None:
 def test_quick_keeps_the_small_sizes_of_any_grid(tmp_path: Path) -> None:
     assert runner.main(["--sizes", "200,1e6", "--quick", "--implementations", "numpy"]) == 0
     assert [path.stem for path in tmp_path.glob("results/*/*.csv")] == ["blobs-n200-d10-k10-float32"]
+
+
+def test_the_headline_preset_narrowed_ends_with_its_summary_and_keeps_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What cannot be measured by its nature is no gap, even where CI=true allows none.
+    monkeypatch.setenv("CI", "true")
+    arguments = ["--preset", "headline", "--sizes", "1e3", "--dims", "2", "--clusters", "2", "--repeats", "1"]
+    assert runner.main([*arguments, "--implementations", "numpy,sklearn-lloyd", "--baseline", "numpy"]) == 0
+    printed = capsys.readouterr().out
+    assert "left out for want of data" not in printed
+    assert "cells that rust loses: 4 of 4" in printed
+    rows = [row for path in tmp_path.glob("results/*/*.csv") for row in csv.DictReader(path.read_text().splitlines())]
+    assert {(row["track"], row["dtype"]) for row in rows} == {
+        (track, dtype) for track in ("matched", "default") for dtype in ("float32", "float64")
+    }
+    assert {row["status"] for row in rows} == {"ok"}
 
 
 def test_a_file_of_ones_own_is_measured(tmp_path: Path) -> None:
@@ -126,7 +171,7 @@ def test_a_skipped_implementation_fails_the_run_under_ci_only(
     assert runner.main(small("--implementations", "rust-cli")) == 0
     monkeypatch.setenv("CI", "true")
     assert runner.main(small("--implementations", "rust-cli")) == 2
-    assert "CI=true allows no gap: rust-cli" in capsys.readouterr().err
+    assert "CI=true allows no gap: rust-cli (skipped)" in capsys.readouterr().err
 
 
 def test_list_shows_every_implementation(capsys: pytest.CaptureFixture[str]) -> None:

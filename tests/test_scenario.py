@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UserError
-from harness.scenario import MAX_VALUE, SEED_GRID, Grid, parse_axis, parse_names
+from harness.registry import ENTRIES, select
+from harness.scenario import (
+    HEADLINE,
+    MAX_VALUE,
+    PRESETS,
+    REAL_FILES,
+    SEED_GRID,
+    Grid,
+    locate_real,
+    parse_axis,
+    parse_names,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +84,12 @@ def test_more_clusters_than_samples_is_an_impossible_grid() -> None:
         Grid(clusters=(10, 2_000)).scenarios()
 
 
+@pytest.mark.parametrize("grid", [Grid(dims=(10**9,)), Grid(sizes=(10**9,), clusters=(10**9,))])
+def test_centers_that_fill_the_memory_are_an_impossible_grid(grid: Grid) -> None:
+    with pytest.raises(UserError, match=r"impossible grid: .* lower --dims or --clusters"):
+        grid.scenarios()
+
+
 def test_the_seed_preset_is_the_whole_matrix() -> None:
     scenarios = SEED_GRID.scenarios()
     assert len(scenarios) == 4 * 3 * 3
@@ -79,6 +98,43 @@ def test_the_seed_preset_is_the_whole_matrix() -> None:
     assert {spec.n_samples for spec in specs} == {10**3, 10**4, 10**5, 10**6}
     assert {spec.n_features for spec in specs} == {2, 10, 100}
     assert {spec.n_clusters for spec in specs} == {2, 10, 30}
+
+
+def test_the_headline_preset_is_the_seed_matrix_real_data_and_a_wide_case_in_both_types() -> None:
+    grids, missing = locate_real(HEADLINE.grids, None)
+    assert missing == (REAL_FILES["covertype"],)
+    scenarios = [scenario for grid in grids for scenario in grid.scenarios()]
+    names = {scenario.name for scenario in scenarios}
+    assert len(names) == len(scenarios) == 2 * (36 + 3 + 1)
+    assert {"mnist-k256-float64", "blobs-n100000-d384-k1000-float32"} <= names
+
+
+def test_the_implementations_of_every_preset_are_known() -> None:
+    for preset in PRESETS.values():
+        assert select(preset.implementations)
+    chosen = select(HEADLINE.implementations)
+    assert all(entry in chosen for entry in ENTRIES if entry.extra == "peers")
+
+
+def test_real_data_is_found_by_name_in_any_subfolder(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    table = tmp_path / "deep" / "er" / REAL_FILES["covertype"]
+    table.touch()
+    grids, missing = locate_real((Grid(source="covertype"), Grid(source="mnist"), Grid()), tmp_path)
+    assert [grid.source for grid in grids] == [str(table.resolve()), "blobs"]
+    assert missing == (REAL_FILES["mnist"],)
+    with pytest.raises(UserError, match="--real: no folder"):
+        locate_real(HEADLINE.grids, tmp_path / "nowhere")
+
+
+def test_narrowing_keeps_the_values_asked_for_and_no_other() -> None:
+    grid = SEED_GRID.narrowed(sizes=(1_000, 5_000), dims=(), clusters=(10, 30))
+    assert grid is not None
+    assert (grid.sizes, grid.dims, grid.clusters) == ((1_000,), (2, 10, 100), (10, 30))
+    assert SEED_GRID.narrowed(sizes=(5_000,), dims=(), clusters=()) is None
+    mnist = Grid(source="mnist", clusters=(10, 64))
+    assert mnist.narrowed(sizes=(), dims=(), clusters=(64, 7)) == Grid(source="mnist", clusters=(64,))
+    assert mnist.narrowed(sizes=(1_000,), dims=(), clusters=()) is None
 
 
 def test_every_dtype_is_a_scenario_of_its_own() -> None:

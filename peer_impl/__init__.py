@@ -1,0 +1,1 @@
+"""Other people's k-means, for the bench: faiss, SuperKMeans, mlpack. ``make peers`` installs them."""

@@ -56,7 +56,9 @@ class MlpackKMeans:
 
         parameters: dict[str, Any] = {}
         if spec.init is not None:
-            parameters["initial_centroids"] = np.ascontiguousarray(spec.init, dtype=np.float64)
+            # mlpack iterates in this very memory and may return it as the centers without owning it: it must
+            # be a copy, and outlive the call.
+            parameters["initial_centroids"] = np.array(spec.init, dtype=np.float64, order="C")
         iterations = DEFAULT_ITERATIONS if spec.max_iter is None else spec.max_iter
         found = mlpack.kmeans(
             clusters=spec.n_clusters,
@@ -71,7 +73,7 @@ class MlpackKMeans:
             **parameters,
         )
         return FitResult(
-            centers=np.asarray(found["centroid"]),
+            centers=np.array(found["centroid"]),
             n_iter=None,
             reported_inertia=None,
             settings=Settings(

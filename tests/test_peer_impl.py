@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +42,16 @@ def fit(entry: Entry, data: CachedDataset, track: Track) -> Outcome:
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("entry", MATCHED, ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    ("entry", "dtype"),
+    [(entry, dtype) for entry in MATCHED for dtype in entry.dtypes],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
 def test_from_the_same_start_an_exact_peer_reaches_the_labels_of_the_reference(
-    entry: Entry, cache: Path
+    entry: Entry, dtype: str, cache: Path
 ) -> None:
     assert entry.semantics == "exact"
-    data = data_for(entry, cache)
+    data = data_for(replace(entry, dtypes=(dtype,)), cache)
     outcome = fit(entry, data, "matched")
     reference, reason = find_reference(data, spec_for(data, "matched"), LIMITS)
     assert reference is not None, reason
@@ -84,8 +89,12 @@ def test_mlpack_uses_the_samples_in_place_and_leaves_them_as_they_are(name: str,
     spec = spec_for(data, "matched")
     state = implementation.prepare(data.dataset, spec)
     before = state.copy()
-    implementation.fit(state, spec)
+    first = implementation.fit(state, spec)
+    second = implementation.fit(state, spec)
     np.testing.assert_array_equal(state, before)
+    np.testing.assert_array_equal(spec.init, data_for(entry, cache).init)
+    # The start is neither iterated in nor returned: a second fit finds what the first one found.
+    np.testing.assert_array_equal(first.centers, second.centers)
 
 
 @pytest.mark.peers

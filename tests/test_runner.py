@@ -144,7 +144,11 @@ def test_the_headline_preset_narrowed_ends_with_its_summary_and_keeps_every_row(
     printed = capsys.readouterr().out
     assert "left out for want of data" not in printed
     assert "cells that rust loses: 4 of 4" in printed
-    rows = [row for path in tmp_path.glob("results/*/*.csv") for row in csv.DictReader(path.read_text().splitlines())]
+    rows = [
+        row
+        for path in tmp_path.glob("results/*/*.csv")
+        for row in csv.DictReader(path.read_text().splitlines())
+    ]
     assert {(row["track"], row["dtype"]) for row in rows} == {
         (track, dtype) for track in ("matched", "default") for dtype in ("float32", "float64")
     }

@@ -1,8 +1,9 @@
 //! The functions of the module: each borrows its arrays, picks the element type and goes through [`run`].
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayLike1, PyReadonlyArray2};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
 use rust_kmeans_core as core;
 use rust_kmeans_core::{Element, Isa, Rows};
@@ -17,6 +18,15 @@ type FitTuple<'py> = (
     f64,
     usize,
     bool,
+    &'static str,
+);
+type BestTuple<'py> = (
+    Bound<'py, PyAny>,
+    Bound<'py, PyArray1<i32>>,
+    f64,
+    usize,
+    &'static str,
+    usize,
 );
 type SeedsTuple<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>);
 
@@ -37,7 +47,7 @@ macro_rules! for_type {
 }
 
 #[pyfunction]
-#[pyo3(signature = (X, centers, *, sample_weight=None, max_iter=300, tol=0.0, n_threads=None))]
+#[pyo3(signature = (X, centers, *, sample_weight=None, max_iter=300, tol=0.0, algorithm="auto", n_threads=None))]
 #[expect(non_snake_case, reason = "scikit-learn's name of the data")]
 pub(crate) fn lloyd<'py>(
     X: &Bound<'py, PyAny>,
@@ -45,6 +55,7 @@ pub(crate) fn lloyd<'py>(
     sample_weight: Weights<'py>,
     max_iter: usize,
     tol: f64,
+    algorithm: &str,
     n_threads: Option<usize>,
 ) -> PyResult<FitTuple<'py>> {
     fn typed<'py, T: Element + numpy::Element>(
@@ -65,9 +76,10 @@ pub(crate) fn lloyd<'py>(
             fit.inertia,
             fit.n_iter,
             fit.strict,
+            fit.algorithm.name(),
         ))
     }
-    let params = params(max_iter, tol, n_threads)?;
+    let params = params(max_iter, tol, algorithm, n_threads)?;
     let weights = arrays::weights(&sample_weight);
     for_type!(Matrix::new("X", X)?, |rows| typed(
         rows,
@@ -75,6 +87,115 @@ pub(crate) fn lloyd<'py>(
         weights.as_deref(),
         &params
     ))
+}
+
+/// Where a fit starts.
+enum Start<'a, T> {
+    Centers(ArrayView2<'a, T>),
+    Plusplus,
+    Random,
+}
+
+#[pyfunction]
+#[pyo3(signature = (X, init, n_clusters, *, seeds, sample_weight=None, max_iter=300, tol=0.0, algorithm="auto", n_threads=None))]
+#[expect(non_snake_case, reason = "scikit-learn's name of the data")]
+#[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+pub(crate) fn fit<'py>(
+    X: &Bound<'py, PyAny>,
+    init: &Bound<'py, PyAny>,
+    n_clusters: usize,
+    seeds: Vec<u64>,
+    sample_weight: Weights<'py>,
+    max_iter: usize,
+    tol: f64,
+    algorithm: &str,
+    n_threads: Option<usize>,
+) -> PyResult<BestTuple<'py>> {
+    fn typed<'py, T: Element + numpy::Element>(
+        rows: Rows<'_, T>,
+        init: &Bound<'py, PyAny>,
+        (n_clusters, seeds): (usize, &[u64]),
+        weights: Option<&[f64]>,
+        tol: f64,
+        params: &core::ValidParams,
+    ) -> PyResult<BestTuple<'py>> {
+        let py = init.py();
+        let mut borrowed: Option<PyReadonlyArray2<'_, T>> = None;
+        let start = match init.extract::<PyBackedStr>() {
+            Ok(name) if &*name == "k-means++" => Start::Plusplus,
+            Ok(name) if &*name == "random" => Start::Random,
+            _ => Start::Centers(arrays::centers(init, &mut borrowed)?),
+        };
+        let (best, distinct) = run(py, |interrupt| {
+            best_fit(
+                rows,
+                &start,
+                (n_clusters, seeds),
+                weights,
+                tol,
+                params,
+                interrupt,
+            )
+        })?;
+        Ok((
+            to_numpy(py, best.centers),
+            best.labels.into_pyarray(py),
+            best.inertia,
+            best.n_iter,
+            best.algorithm.name(),
+            distinct,
+        ))
+    }
+    let params = params(max_iter, 0.0, algorithm, n_threads)?;
+    let weights = arrays::weights(&sample_weight);
+    for_type!(Matrix::new("X", X)?, |rows| typed(
+        rows,
+        init,
+        (n_clusters, &seeds),
+        weights.as_deref(),
+        tol,
+        &params
+    ))
+}
+
+/// The fit of least inertia, the first of equals, and how many clusters of it have samples. `tol` is relative to the
+/// mean variance.
+fn best_fit<T: Element>(
+    rows: Rows<'_, T>,
+    start: &Start<'_, T>,
+    (n_clusters, seeds): (usize, &[u64]),
+    weights: Option<&[f64]>,
+    tol: f64,
+    params: &core::ValidParams,
+    interrupt: &mut core::Interrupt<'_>,
+) -> core::Result<(core::Fit<T>, usize)> {
+    let problem = core::Problem::new(rows, n_clusters, weights, params)?;
+    let tol = if tol > 0.0 {
+        tol * problem.mean_variance()?
+    } else {
+        0.0
+    };
+    let mut one = |seed: u64| match start {
+        Start::Centers(centers) => problem.lloyd(*centers, tol, interrupt),
+        Start::Plusplus => {
+            let seeds = problem.kmeans_plusplus(n_clusters, seed, None, interrupt)?;
+            problem.lloyd(seeds.centers.view(), tol, interrupt)
+        }
+        Start::Random => {
+            let seeds = problem.random_rows(n_clusters, seed)?;
+            problem.lloyd(seeds.centers.view(), tol, interrupt)
+        }
+    };
+    let (&first, rest) = seeds.split_first().unwrap_or((&0, &[]));
+    let mut best = one(first)?;
+    for &seed in rest {
+        let next = one(seed)?;
+        if next.inertia < best.inertia {
+            best = next;
+        }
+    }
+    let distinct = best.n_distinct();
+    Ok((best, distinct))
 }
 
 #[pyfunction]
@@ -225,7 +346,7 @@ pub(crate) fn kmeans_plusplus<'py>(
     n_threads: Option<usize>,
 ) -> PyResult<SeedsTuple<'py>> {
     let py = X.py();
-    let params = params(1, 0.0, n_threads)?;
+    let params = params(1, 0.0, "auto", n_threads)?;
     let weights = arrays::weights(&sample_weight);
     let weights = weights.as_deref();
     for_type!(Matrix::new("X", X)?, |rows| run(py, |interrupt| {

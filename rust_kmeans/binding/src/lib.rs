@@ -12,8 +12,8 @@ use pyo3::pymodule;
 mod _core {
     #[pymodule_export]
     use super::functions::{
-        assign_block, block_scale, inertia, kernel_info, kmeans_plusplus, lloyd, mean_variance,
-        predict, random_rows,
+        assign_block, block_scale, fit, inertia, kernel_info, kmeans_plusplus, lloyd,
+        mean_variance, predict, random_rows,
     };
     #[pymodule_export]
     use super::partial::{Partial, Scale};

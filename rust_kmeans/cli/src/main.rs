@@ -11,7 +11,7 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use ndarray::Array2;
 use rust_kmeans_core::{
-    Element, Error, Params, Rows, ValidParams, kmeans_plusplus, lloyd, random_rows,
+    Algorithm, Element, Error, Params, Rows, ValidParams, kmeans_plusplus, lloyd, random_rows,
 };
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ const ABOUT: &str = "Exact k-means on a .npy or .csv file";
 
 const LONG_ABOUT: &str = "Exact k-means on a .npy or .csv file
 
-Prints one line of JSON: n_samples, n_features, n_clusters, dtype, n_iter, inertia, read_seconds, seeding_seconds,
+Prints one line of JSON: n_samples, n_features, n_clusters, dtype, n_iter, inertia, algorithm, read_seconds, seeding_seconds,
 fit_seconds, n_threads, isa, version, peak_rss_bytes. fit_seconds is the time of Lloyd's iterations alone, with the
 check of the data and the final labels, without reading and seeding. Errors are one line on standard error, exit
 status 2, and leave no output file.";
@@ -51,6 +51,9 @@ struct Arguments {
     /// Threads; without it what the variable `RAYON_NUM_THREADS` says, or all CPUs at hand; results do not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// How labels are found; results do not depend on it
+    #[arg(long, value_enum, default_value_t = Method::Auto)]
+    algorithm: Method,
     /// Seed of the starting centers
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
@@ -74,27 +77,71 @@ enum Dtype {
     Float64,
 }
 
-fn main() -> ExitCode {
-    let outcome = run(&Arguments::parse());
-    let written = match &outcome {
-        Ok(report) => writeln!(std::io::stdout(), "{report}"),
-        Err(message) => writeln!(std::io::stderr(), "error: {}", message.replace('\n', " ")),
-    };
-    if outcome.is_ok() && written.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(2)
+/// How labels are found.
+#[derive(Clone, Copy, ValueEnum)]
+enum Method {
+    /// Whichever is faster, chosen for each iteration
+    Auto,
+    /// Distances to all centers for every sample
+    Lloyd,
+    /// Samples whose label bounds prove are skipped
+    Hamerly,
+}
+
+impl From<Method> for Algorithm {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Auto => Self::Auto,
+            Method::Lloyd => Self::Lloyd,
+            Method::Hamerly => Self::Hamerly,
+        }
     }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::try_parse() {
+        Ok(arguments) => run(&arguments).map(|report| report.to_string()),
+        Err(asked) if !asked.use_stderr() => Ok(asked.to_string().trim_end().to_owned()),
+        Err(mistake) => Err(first_paragraph(&mistake.to_string())),
+    };
+    let outcome = outcome.and_then(|text| {
+        writeln!(std::io::stdout(), "{text}")
+            .map_err(|error| format!("cannot write to standard output: {error}"))
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // If standard error is closed as well, the exit status still tells.
+            drop(writeln!(
+                std::io::stderr(),
+                "error: {}",
+                message.replace('\n', " ")
+            ));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// What clap says of a mistake, without the usage and the hints below, on one line.
+fn first_paragraph(text: &str) -> String {
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = paragraph
+        .trim_start_matches("error: ")
+        .split_whitespace()
+        .collect();
+    format!("{}; see kmeans --help", words.join(" "))
 }
 
 fn run(arguments: &Arguments) -> Result<Value, String> {
     let params = Params {
         max_iter: arguments.max_iter,
         tol: arguments.tol,
+        algorithm: arguments.algorithm.into(),
         n_threads: arguments.threads,
         isa: None,
     };
     let params = params.check().map_err(|error| error.to_string())?;
+    refuse_equal_paths(arguments)?;
     let outputs = (
         arguments
             .centers
@@ -114,6 +161,36 @@ fn run(arguments: &Arguments) -> Result<Value, String> {
         Data::Float32(data) => fit(arguments, &data, &params, outputs, read_seconds),
         Data::Float64(data) => fit(arguments, &data, &params, outputs, read_seconds),
     }
+}
+
+/// Refuses an output that would replace the data or another output.
+fn refuse_equal_paths(arguments: &Arguments) -> Result<(), String> {
+    let init = Path::new(&arguments.init);
+    let named = [
+        Some(arguments.data.as_path()),
+        Some(init),
+        arguments.centers.as_deref(),
+        arguments.labels.as_deref(),
+    ];
+    let absolute = |path: &Path| {
+        path.canonicalize()
+            .or_else(|_| std::path::absolute(path))
+            .unwrap_or_else(|_| path.to_owned())
+    };
+    for (at, output) in named.iter().enumerate().skip(2) {
+        let Some(output) = output else { continue };
+        if named[..at]
+            .iter()
+            .flatten()
+            .any(|other| absolute(other) == absolute(output))
+        {
+            return Err(format!(
+                "cannot write {}: another file of this command has that name: choose another place",
+                output.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn fit<T: Number>(
@@ -154,6 +231,7 @@ fn fit<T: Number>(
         "dtype": T::NAME,
         "n_iter": fit.n_iter,
         "inertia": fit.inertia,
+        "algorithm": fit.algorithm.name(),
         "read_seconds": read_seconds,
         "seeding_seconds": seeding_seconds,
         "fit_seconds": fit_seconds,

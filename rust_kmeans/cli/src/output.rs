@@ -45,6 +45,12 @@ impl Output {
                 extensions.join(" or .")
             ));
         };
+        if path.is_dir() {
+            return Err(format!(
+                "cannot write {}: it is a folder: choose another place",
+                path.display()
+            ));
+        }
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
         hidden.push(format!(".{}.tmp", std::process::id()));

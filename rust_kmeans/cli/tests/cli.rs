@@ -106,7 +106,7 @@ fn a_npy_file_gives_centers_labels_and_a_report() {
     for key in ["n_iter", "read_seconds", "seeding_seconds", "fit_seconds"] {
         assert!(report[key].is_number(), "{key}");
     }
-    for key in ["isa", "version"] {
+    for key in ["isa", "version", "algorithm"] {
         assert!(report[key].is_string(), "{key}");
     }
     assert!(report.get("peak_rss_bytes").is_some());
@@ -259,4 +259,40 @@ fn bad_values_are_refused() {
 fn wrong_usage_exits_with_2_too() {
     let folder = folder("usage");
     assert_eq!(kmeans(&folder, &["x.npy"]).status.code(), Some(2));
+}
+
+#[test]
+fn outputs_never_replace_a_folder_the_data_or_each_other() {
+    let folder = folder("collisions");
+    write_npy(folder.join("data.npy"), &samples()).expect("data");
+    fs::create_dir(folder.join("taken.npy")).expect("a folder");
+    let run = |more: &[&str], part: &str| {
+        let mut arguments = vec!["data.npy", "--k", "2", "--centers"];
+        arguments.extend(more);
+        refused(&folder, &arguments, &[part]);
+    };
+    run(&["c.npy", "--labels", "taken.npy"], "it is a folder");
+    run(&["same.npy", "--labels", "./same.npy"], "has that name");
+    run(&["data.npy"], "has that name");
+    let data: Array2<f32> = read_npy(folder.join("data.npy")).expect("data");
+    assert_eq!(data, samples());
+}
+
+#[test]
+fn mistyped_flags_are_one_line_too() {
+    let folder = folder("usage");
+    refused(&folder, &["data.npy", "--k", "abc"], &["'abc'", "--k"]);
+    refused(&folder, &["data.npy"], &["--k", "kmeans --help"]);
+    refused(
+        &folder,
+        &["data.npy", "--k", "2", "--thraeds", "1"],
+        &["--thraeds"],
+    );
+    refused(
+        &folder,
+        &["data.npy", "--k", "2", "--threads", "100000"],
+        &["n_threads", "1024"],
+    );
+    assert!(kmeans(&folder, &["--help"]).status.success());
+    assert!(kmeans(&folder, &["--version"]).status.success());
 }

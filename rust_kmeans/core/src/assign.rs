@@ -2,6 +2,7 @@
 
 use ndarray::ArrayView2;
 
+use crate::bounds::{Bounds, Drift};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactSum, ExactTable, Grid, Grids};
@@ -9,7 +10,7 @@ use crate::kernel::{BLOCK, Isa, Packed, Scratch};
 use crate::partial::Partial;
 use crate::pool::{Pool, rows_per_piece};
 use crate::scale::{Scale, check_centers};
-use crate::view::Rows;
+use crate::view::{Rows, Source};
 
 /// The squared distance that defines labels and inertia: float64, Σⱼ (xⱼ − cⱼ)² summed from the first feature to
 /// the last, no fused operations.
@@ -68,14 +69,13 @@ pub fn assign_block<T: Element>(
     let mut partial = Partial::empty(scale, &packed)?;
     let mut workers = Worker::team(pool, &data, packed.k(), true)?;
     let grids = partial.grids.clone();
-    assign(
-        &packed,
-        &data,
+    let job = Job {
+        packed: &packed,
+        data: &data,
         weights,
-        Some(&grids),
-        &mut labels,
-        (pool, &mut workers),
-    );
+        grids: Some(&grids),
+    };
+    assign(&job, &mut labels, (pool, &mut workers));
     for worker in &mut workers {
         worker.drain_into(&mut partial.sums);
     }
@@ -106,14 +106,13 @@ pub fn predict<T: Element>(
     packed.load(&centers, &scale);
     let mut labels = try_vec("the labels", data.n_rows(), -1)?;
     let mut workers = Worker::team(pool, &data, packed.k(), false)?;
-    assign(
-        &packed,
-        &data,
-        None,
-        None,
-        &mut labels,
-        (pool, &mut workers),
-    );
+    let job = Job {
+        packed: &packed,
+        data: &data,
+        weights: None,
+        grids: None,
+    };
+    assign(&job, &mut labels, (pool, &mut workers));
     Ok(labels)
 }
 
@@ -154,7 +153,12 @@ pub(crate) struct Worker<T> {
     /// What this thread added and took away since it was last drained: columns of weighted features, then the weight.
     sums: ExactTable,
     changed: usize,
+    screened: usize,
+    /// Labels and margins of the last block screened.
+    fresh: [i32; BLOCK],
+    margins: [T; BLOCK],
     row: Vec<f64>,
+    terms: Vec<f64>,
     inertia: ExactSum,
 }
 
@@ -174,7 +178,11 @@ impl<T: Element> Worker<T> {
                     scratch: Scratch::new(d)?,
                     sums: ExactTable::new(if with_sums { k } else { 0 }, d + 1)?,
                     changed: 0,
+                    screened: 0,
+                    fresh: [0; BLOCK],
+                    margins: [T::default(); BLOCK],
                     row: try_vec("a row", d + 1, 0.0)?,
+                    terms: try_vec("a row", d + 1, 0.0)?,
                     inertia: ExactSum::default(),
                 })
             })
@@ -188,16 +196,31 @@ impl<T: Element> Worker<T> {
     }
 }
 
-/// Relabels all rows; with `grids`, moves each row whose label changed from the sums of its old label (if any, -1 is
-/// none) to those of its new one. Returns how many changed.
+/// What relabelling reads.
+pub(crate) struct Job<'a, 'd, T> {
+    pub(crate) packed: &'a Packed<T>,
+    pub(crate) data: &'a Rows<'d, T>,
+    pub(crate) weights: Option<&'a [f64]>,
+    /// Where sums are wanted.
+    pub(crate) grids: Option<&'a Grids>,
+}
+
+/// What relabelling found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// Rows whose label changed.
+    pub(crate) changed: usize,
+    /// Rows the kernel screened.
+    pub(crate) screened: usize,
+}
+
+/// Relabels all rows; with grids, moves each row whose label changed from the sums of its old label (if any, -1 is
+/// none) to those of its new one.
 pub(crate) fn assign<T: Element>(
-    packed: &Packed<T>,
-    data: &Rows<'_, T>,
-    weights: Option<&[f64]>,
-    grids: Option<&Grids>,
+    job: &Job<'_, '_, T>,
     labels: &mut [i32],
     (pool, workers): (&Pool, &mut [Worker<T>]),
-) -> usize {
+) -> Count {
     let piece = rows_per_piece(labels.len(), workers.len());
     pool.for_each(
         labels.chunks_mut(piece).enumerate(),
@@ -205,59 +228,229 @@ pub(crate) fn assign<T: Element>(
         |worker, (at, labels)| {
             for (block, labels) in labels.chunks_mut(BLOCK).enumerate() {
                 let first = at * piece + block * BLOCK;
-                assign_one_block(packed, data, first, weights, grids, labels, worker);
+                job.screen::<false>(job.data.source(first, BLOCK), worker);
+                let mut changed = differing(labels, &worker.fresh);
+                while changed != 0 {
+                    let i = changed.trailing_zeros() as usize;
+                    changed &= changed - 1;
+                    job.relabel(first + i, &mut labels[i], i, worker);
+                }
             }
         },
     );
-    workers
-        .iter_mut()
-        .map(|worker| std::mem::take(&mut worker.changed))
-        .sum()
+    count(workers)
 }
 
-fn assign_one_block<T: Element>(
-    packed: &Packed<T>,
-    data: &Rows<'_, T>,
-    first: usize,
-    weights: Option<&[f64]>,
-    grids: Option<&Grids>,
+/// As [`assign`], storing margins: for all rows, or for those alone whose label `bounds` do not prove, with `trust` in
+/// the margins stored before.
+pub(crate) fn assign_bounded<T: Element>(
+    job: &Job<'_, '_, T>,
     labels: &mut [i32],
-    worker: &mut Worker<T>,
-) {
-    let mut unproven = packed.screen(data, first, &mut worker.scratch);
-    let mut fresh = worker.scratch.labels();
-    while unproven != 0 {
-        let i = unproven.trailing_zeros() as usize;
-        unproven &= unproven - 1;
-        data.read_row(first + i, &mut worker.row);
-        fresh[i] = nearest(&worker.row[..data.n_columns()], packed.exact());
-    }
-    for (i, (label, &fresh)) in labels.iter_mut().zip(&fresh).enumerate() {
-        if *label == fresh {
-            continue;
-        }
-        worker.changed += 1;
-        if let Some(grids) = grids {
-            weighted_row(data, first + i, weights, &mut worker.row);
-            if let Ok(old) = usize::try_from(*label) {
-                worker.sums.subtract(grids, old, &worker.row);
+    bounds: &mut Bounds<T>,
+    trust: bool,
+    (pool, workers): (&Pool, &mut [Worker<T>]),
+) -> Count {
+    let Bounds { margins, drift } = bounds;
+    let drift = &*drift;
+    let piece = rows_per_piece(labels.len(), workers.len());
+    pool.for_each(
+        labels
+            .chunks_mut(piece)
+            .zip(margins.chunks_mut(piece))
+            .enumerate(),
+        workers,
+        |worker, (at, (labels, margins))| {
+            let mut part = Part {
+                first: at * piece,
+                labels,
+                margins,
+                drift,
+            };
+            if trust {
+                part.screen_doubtful(job, worker);
+            } else {
+                part.screen_all(job, worker);
             }
-            worker
-                .sums
-                .add(grids, usize::try_from(fresh).unwrap_or(0), &worker.row);
+        },
+    );
+    count(workers)
+}
+
+fn count<T>(workers: &mut [Worker<T>]) -> Count {
+    let mut total = Count {
+        changed: 0,
+        screened: 0,
+    };
+    for worker in workers {
+        total.changed += std::mem::take(&mut worker.changed);
+        total.screened += std::mem::take(&mut worker.screened);
+    }
+    total
+}
+
+/// A piece of the rows with their bounds.
+struct Part<'a, T> {
+    first: usize,
+    labels: &'a mut [i32],
+    margins: &'a mut [T],
+    drift: &'a Drift<T>,
+}
+
+impl<T: Element> Part<'_, T> {
+    fn screen_all(&mut self, job: &Job<'_, '_, T>, worker: &mut Worker<T>) {
+        for first in (0..self.labels.len()).step_by(BLOCK) {
+            let source = job.data.source(self.first + first, BLOCK);
+            job.screen::<true>(source, worker);
+            let rows = first..self.labels.len().min(first + BLOCK);
+            let labels = &mut self.labels[rows.clone()];
+            let mut changed = differing(labels, &worker.fresh);
+            while changed != 0 {
+                let i = changed.trailing_zeros() as usize;
+                changed &= changed - 1;
+                job.relabel(self.first + first + i, &mut labels[i], i, worker);
+            }
+            let found = worker.fresh.iter().zip(&worker.margins);
+            for (stored, (&label, &margin)) in self.margins[rows].iter_mut().zip(found) {
+                *stored = self.drift.store(label, margin);
+            }
+        }
+    }
+
+    /// Collects the rows that are not proven into full blocks.
+    fn screen_doubtful(&mut self, job: &Job<'_, '_, T>, worker: &mut Worker<T>) {
+        let mut listed = [0; 2 * BLOCK];
+        let mut count = 0;
+        for first in (0..self.labels.len()).step_by(BLOCK) {
+            let rows = first..self.labels.len().min(first + BLOCK);
+            let mut doubtful = job.packed.doubtful(
+                &self.labels[rows.clone()],
+                &self.margins[rows],
+                self.drift.high(),
+            );
+            while doubtful != 0 {
+                let row = self.first + first + doubtful.trailing_zeros() as usize;
+                doubtful &= doubtful - 1;
+                job.data.prefetch(row);
+                listed[count] = row;
+                count += 1;
+            }
+            if count >= BLOCK {
+                self.screen_listed(&listed[..BLOCK], job, worker);
+                listed.copy_within(BLOCK.., 0);
+                count -= BLOCK;
+            }
+        }
+        if count > 0 {
+            self.screen_listed(&listed[..count], job, worker);
+        }
+    }
+
+    fn screen_listed(&mut self, rows: &[usize], job: &Job<'_, '_, T>, worker: &mut Worker<T>) {
+        job.screen::<true>(job.data.listed(rows), worker);
+        for (i, &row) in rows.iter().enumerate() {
+            let at = row - self.first;
+            if self.labels[at] != worker.fresh[i] {
+                job.relabel(row, &mut self.labels[at], i, worker);
+            }
+            self.margins[at] = self.drift.store(worker.fresh[i], worker.margins[i]);
+        }
+    }
+}
+
+impl<T: Element> Job<'_, '_, T> {
+    /// Labels (and margins) of at most a block of rows, proven, into the worker.
+    #[inline]
+    fn screen<const MARGINS: bool>(&self, source: Source<'_, T>, worker: &mut Worker<T>) {
+        let mut unproven = self.packed.screen::<MARGINS>(&source, &mut worker.scratch);
+        worker.screened += source.len();
+        worker.fresh = worker.scratch.labels();
+        if MARGINS {
+            worker.margins = worker.scratch.margins();
+        }
+        while unproven != 0 {
+            let i = unproven.trailing_zeros() as usize;
+            unproven &= unproven - 1;
+            let d = self.data.n_columns();
+            self.data.read_row(source.index(i), &mut worker.row);
+            worker.fresh[i] = nearest(&worker.row[..d], self.packed.exact());
+            worker.margins[i] = T::from_f64(f64::NEG_INFINITY);
+        }
+    }
+
+    /// Gives a row the label in place `i` of the worker's block, which is another one.
+    fn relabel(&self, row: usize, label: &mut i32, i: usize, worker: &mut Worker<T>) {
+        let fresh = worker.fresh[i];
+        worker.changed += 1;
+        if let Some(grids) = self.grids {
+            let clusters = (
+                usize::try_from(*label).ok(),
+                usize::try_from(fresh).unwrap_or(0),
+            );
+            let weight = self.weights.map_or(1.0, |weights| weights[row]);
+            let (sums, terms) = (&mut worker.sums, &mut worker.terms);
+            if let Some(values) = self.data.row(row) {
+                self.packed
+                    .move_row(sums, grids, clusters, (values, weight), terms);
+            } else {
+                self.data.read_row(row, &mut worker.row);
+                self.packed
+                    .move_row(sums, grids, clusters, (&worker.row, weight), terms);
+            }
         }
         *label = fresh;
     }
 }
 
+/// The bits of the labels that are not the fresh ones.
+#[inline]
+fn differing(labels: &[i32], fresh: &[i32; BLOCK]) -> u64 {
+    let bytes = |labels: &[i32]| {
+        let mut different = [0_u8; BLOCK];
+        for (out, (a, b)) in different.iter_mut().zip(labels.iter().zip(fresh)) {
+            *out = u8::from(a != b);
+        }
+        different
+    };
+    let different = match <&[i32; BLOCK]>::try_from(labels) {
+        Ok(labels) => bytes(labels),
+        Err(_) => bytes(labels),
+    };
+    if different == [0; BLOCK] {
+        return 0;
+    }
+    let mut bits = 0;
+    for (i, &different) in different.iter().enumerate() {
+        bits |= u64::from(different) << i;
+    }
+    bits
+}
+
 /// The label of one row by its definition.
 fn nearest(x: &[f64], centers: &[f64]) -> i32 {
+    let d = x.len();
     let mut best = (f64::INFINITY, 0);
-    for (label, center) in (0..).zip(centers.chunks_exact(x.len())) {
-        let distance = squared_distance(x, center);
+    let mut label = 0;
+    let mut consider = |distance: f64| {
         if distance < best.0 {
             best = (distance, label);
         }
+        label += 1;
+    };
+    // Several centers side by side, each summed from first to last: one alone would wait for each addition.
+    let mut groups = centers.chunks_exact(TOGETHER * d);
+    for group in groups.by_ref() {
+        let centers: [&[f64]; TOGETHER] = std::array::from_fn(|i| &group[i * d..(i + 1) * d]);
+        let mut sums = [0.0; TOGETHER];
+        for (j, &x) in x.iter().enumerate() {
+            for (sum, center) in sums.iter_mut().zip(&centers) {
+                let difference = x - center[j];
+                *sum += difference * difference;
+            }
+        }
+        sums.into_iter().for_each(&mut consider);
+    }
+    for center in groups.remainder().chunks_exact(d) {
+        consider(squared_distance(x, center));
     }
     best.1
 }
@@ -313,7 +506,7 @@ pub(crate) fn sum_of_distances<T: Element>(
     total
 }
 
-/// Rows whose distances are summed side by side: one alone would wait for each addition.
+/// Distances that are summed side by side: one alone would wait for each addition.
 const TOGETHER: usize = 8;
 
 /// Squared distances of at most [`TOGETHER`] rows to the centers their labels name, each as [`squared_distance`].

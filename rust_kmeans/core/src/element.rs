@@ -1,5 +1,7 @@
 //! The two types of data: f32 and f64.
 
+use std::ops::{Add, Mul, Sub};
+
 use crate::kernel::lanes::LanesOf;
 
 /// A type of data: `f32` or `f64`, nothing else.
@@ -10,6 +12,9 @@ pub trait Element:
     + PartialEq
     + PartialOrd
     + Into<f64>
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
     + Send
     + Sync
     + std::fmt::Debug
@@ -33,6 +38,9 @@ pub trait Element:
     /// `self - other`, rounded once.
     #[must_use]
     fn minus(self, other: Self) -> Self;
+    /// The square root, rounded once.
+    #[must_use]
+    fn sqrt(self) -> Self;
 }
 
 impl Element for f32 {
@@ -61,6 +69,10 @@ impl Element for f32 {
     fn minus(self, other: Self) -> Self {
         self - other
     }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        f32::sqrt(self)
+    }
 }
 
 impl Element for f64 {
@@ -88,5 +100,9 @@ impl Element for f64 {
     #[inline(always)]
     fn minus(self, other: Self) -> Self {
         self - other
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        f64::sqrt(self)
     }
 }

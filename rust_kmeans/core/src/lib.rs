@@ -25,6 +25,8 @@
 //! ```
 
 mod assign;
+mod bounds;
+mod choice;
 mod element;
 mod error;
 pub mod exact_sum;
@@ -34,6 +36,7 @@ mod lloyd;
 mod params;
 mod partial;
 mod pool;
+mod problem;
 mod scale;
 mod seeding;
 mod variance;
@@ -45,9 +48,10 @@ pub use error::{Error, Result};
 pub use interrupt::Interrupt;
 pub use kernel::Isa;
 pub use lloyd::{Fit, lloyd};
-pub use params::{Params, ValidParams};
+pub use params::{Algorithm, Params, ValidParams};
 pub use partial::{Partial, PartialParts};
 pub use pool::{Pool, default_threads};
+pub use problem::Problem;
 pub use scale::Scale;
 pub use seeding::{Random, Seeds, kmeans_plusplus, random_rows};
 pub use variance::mean_variance;

@@ -5,15 +5,19 @@ use std::collections::BinaryHeap;
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::assign::{Worker, assign, row_major, squared_distance, sum_of_distances, weighted_row};
+use crate::assign::{
+    Count, Job, Worker, assign, assign_bounded, row_major, squared_distance, sum_of_distances,
+    weighted_row,
+};
+use crate::bounds::Bounds;
+use crate::choice::{Choice, Way};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactTable, Grids};
 use crate::interrupt::{self, Interrupt};
 use crate::kernel::Packed;
-use crate::params::ValidParams;
-use crate::pool::Pool;
-use crate::scale::Scale;
+use crate::params::{Algorithm, ValidParams};
+use crate::problem::Problem;
 use crate::view::Rows;
 
 /// The outcome of [`lloyd`].
@@ -29,6 +33,22 @@ pub struct Fit<T> {
     pub n_iter: usize,
     /// Whether the last iteration changed no label.
     pub strict: bool,
+    /// What was used: [`Algorithm::Hamerly`] if bounds proved labels in some iteration, else [`Algorithm::Lloyd`].
+    pub algorithm: Algorithm,
+}
+
+impl<T> Fit<T> {
+    /// How many clusters have samples.
+    #[must_use]
+    pub fn n_distinct(&self) -> usize {
+        let mut seen = vec![false; self.centers.nrows()];
+        for &label in &self.labels {
+            if let Some(seen) = usize::try_from(label).ok().and_then(|at| seen.get_mut(at)) {
+                *seen = true;
+            }
+        }
+        seen.into_iter().filter(|&seen| seen).count()
+    }
 }
 
 /// Moves `centers` (`n_clusters`, `n_features`) to a local optimum for `data` (`n_samples`, `n_features`).
@@ -53,9 +73,18 @@ pub fn lloyd<T: Element>(
     params: &ValidParams,
     interrupt: &mut Interrupt<'_>,
 ) -> Result<Fit<T>> {
-    data.check_shape()?;
-    let (n, d) = (data.n_rows(), data.n_columns());
-    let mut centers = row_major(centers, d)?;
+    Problem::new(data, centers.nrows(), weights, params)?.lloyd(centers, params.tol, interrupt)
+}
+
+/// [`lloyd`] on a problem.
+pub(crate) fn iterate<T: Element>(
+    problem: &Problem<'_, T>,
+    centers: ArrayView2<'_, T>,
+    tol: f64,
+    interrupt: &mut Interrupt<'_>,
+) -> Result<Fit<T>> {
+    let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
+    let centers = row_major(centers, d)?;
     let k = centers.len() / d;
     if k > n {
         return Err(Error::TooFewRows {
@@ -63,92 +92,144 @@ pub fn lloyd<T: Element>(
             clusters: k,
         });
     }
-    let pool = Pool::new(params.n_threads)?;
-    let scale = Scale::of(data, weights, &pool)?;
-    if !scale.weighty {
-        return Err(Error::NoWeight);
-    }
-
-    let mut packed = Packed::new(params.isa, k, d)?;
-    let mut workers = Worker::team(&pool, &data, k, true)?;
-    let mut labels = try_vec("the labels", n, -1)?;
-    let mut next = try_vec("the centers", k * d, T::default())?;
-    let mut sums = ExactTable::new(k, d + 1)?;
-    let grids = scale.grids();
+    let mut state = State {
+        problem,
+        grids: problem.scale.grids(),
+        packed: Packed::new(problem.params.isa, k, d)?,
+        workers: Worker::team(&problem.pool, &problem.data, k, true)?,
+        labels: try_vec("the labels", n, -1)?,
+        next: try_vec("the centers", k * d, T::default())?,
+        sums: ExactTable::new(k, d + 1)?,
+        choice: Choice::new(problem.params.algorithm, n, d, k),
+        bounds: None,
+        centers,
+    };
     let (mut n_iter, mut strict) = (0, false);
     // Whether the labels are those of the centers.
     let mut settled = false;
-    while n_iter < params.max_iter {
+    while n_iter < problem.params.max_iter {
         interrupt::check(interrupt)?;
-        packed.load(&centers, &scale);
-        let changed = assign(
-            &packed,
-            &data,
-            weights,
-            Some(&grids),
-            &mut labels,
-            (&pool, &mut workers),
-        );
-        for worker in &mut workers {
-            worker.drain_into(&mut sums);
-        }
-        let step = Step {
-            data: &data,
-            weights,
-            grids: &grids,
-            labels: &labels,
-            centers: packed.exact(),
-        };
-        match step.relocate_empty_clusters(&sums)? {
-            Some(relocated) => means(&relocated, d, &mut next),
-            None => means(&sums, d, &mut next),
-        }
-        let shift = squared_shift(&centers, &next);
-        std::mem::swap(&mut centers, &mut next);
+        let changed = state.step()?;
         n_iter += 1;
         if changed == 0 {
             strict = true;
             // Without relocation the same labels give the same sums, so the centers did not move either.
-            settled = centers == next;
+            settled = state.centers == state.next;
             break;
         }
-        if shift <= params.tol {
+        if squared_shift(&state.next, &state.centers) <= tol {
             break;
         }
     }
-    packed.load(&centers, &scale);
     if !settled {
         interrupt::check(interrupt)?;
-        assign(
-            &packed,
-            &data,
-            None,
-            None,
-            &mut labels,
-            (&pool, &mut workers),
-        );
     }
-    let grid = scale.distance_grid(packed.exact());
-    let inertia = sum_of_distances(
-        &data,
-        weights,
-        packed.exact(),
-        &labels,
-        (grid, &pool, &mut workers),
-    )
-    .value();
-    let centers = Array2::from_shape_vec((k, d), centers).map_err(|_| Error::TooLarge {
+    let inertia = state.finish(settled)?;
+    let centers = Array2::from_shape_vec((k, d), state.centers).map_err(|_| Error::TooLarge {
         what: "the centers",
         rows: k,
         columns: d,
     })?;
     Ok(Fit {
         centers,
-        labels,
+        labels: state.labels,
         inertia,
         n_iter,
         strict,
+        algorithm: state.choice.used(),
     })
+}
+
+/// All that changes from iteration to iteration.
+struct State<'a, 'd, T> {
+    problem: &'a Problem<'d, T>,
+    grids: Grids,
+    packed: Packed<T>,
+    workers: Vec<Worker<T>>,
+    labels: Vec<i32>,
+    centers: Vec<T>,
+    /// Room for new centers; after a step, the old ones.
+    next: Vec<T>,
+    sums: ExactTable,
+    choice: Choice,
+    bounds: Option<Bounds<T>>,
+}
+
+impl<T: Element> State<'_, '_, T> {
+    /// One iteration. Returns how many labels changed.
+    fn step(&mut self) -> Result<usize> {
+        let Problem { data, weights, .. } = self.problem;
+        self.packed.load(&self.centers, &self.problem.scale);
+        let Count { changed, screened } = self.relabel(self.choice.next(), true)?;
+        self.choice.observe(changed, screened);
+        for worker in &mut self.workers {
+            worker.drain_into(&mut self.sums);
+        }
+        let step = Step {
+            data,
+            weights: *weights,
+            grids: &self.grids,
+            labels: &self.labels,
+            centers: self.packed.exact(),
+        };
+        let d = data.n_columns();
+        match step.relocate_empty_clusters(&self.sums)? {
+            Some(relocated) => means(&relocated, d, &mut self.next),
+            None => means(&self.sums, d, &mut self.next),
+        }
+        if let Some(bounds) = &mut self.bounds {
+            bounds.drift.advance(&self.centers, &self.next);
+        }
+        std::mem::swap(&mut self.centers, &mut self.next);
+        Ok(changed)
+    }
+
+    /// Labels of the centers as they are, unless the labels are `settled`; the inertia.
+    fn finish(&mut self, settled: bool) -> Result<f64> {
+        self.packed.load(&self.centers, &self.problem.scale);
+        if !settled {
+            // Margins stored now would not be read again.
+            let way = match self.choice.next() {
+                Way::Fill => Way::Dense,
+                way => way,
+            };
+            self.relabel(way, false)?;
+        }
+        let Problem {
+            data,
+            weights,
+            scale,
+            pool,
+            ..
+        } = self.problem;
+        let centers = self.packed.exact();
+        let grid = scale.distance_grid(centers);
+        let team = (grid, pool, self.workers.as_mut_slice());
+        Ok(sum_of_distances(data, *weights, centers, &self.labels, team).value())
+    }
+
+    /// Relabels all rows in a given way, with sums if they are wanted; makes room for bounds when they are needed first.
+    fn relabel(&mut self, way: Way, with_sums: bool) -> Result<Count> {
+        let job = Job {
+            packed: &self.packed,
+            data: &self.problem.data,
+            weights: self.problem.weights,
+            grids: with_sums.then_some(&self.grids),
+        };
+        let team = (&self.problem.pool, self.workers.as_mut_slice());
+        if way == Way::Dense {
+            return Ok(assign(&job, &mut self.labels, team));
+        }
+        let bounds = match &mut self.bounds {
+            Some(bounds) => bounds,
+            none => none.insert(Bounds::new(self.labels.len(), self.packed.k())?),
+        };
+        if way == Way::Fill {
+            bounds.drift.reset();
+        }
+        let trust = way == Way::Bounded;
+        Ok(assign_bounded(&job, &mut self.labels, bounds, trust, team))
+    }
 }
 
 /// What the update of one iteration reads.

@@ -1,8 +1,50 @@
 //! Parameters of a fit: `Params` as a user writes them, `ValidParams` as the loop may rely on them.
 
+use std::str::FromStr;
+
 use crate::error::{Error, Result};
 use crate::kernel::Isa;
 use crate::pool::default_threads;
+
+/// How labels are found; none of them changes a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Algorithm {
+    /// Chooses between the others, for each iteration anew.
+    #[default]
+    Auto,
+    /// Distances to all centers, for every sample.
+    Lloyd,
+    /// Samples whose label bounds prove are skipped.
+    Hamerly,
+}
+
+impl Algorithm {
+    const ALL: [Self; 3] = [Self::Auto, Self::Lloyd, Self::Hamerly];
+
+    /// Its name: `auto`, `lloyd`, `hamerly`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Lloyd => "lloyd",
+            Self::Hamerly => "hamerly",
+        }
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
+            .ok_or_else(|| parameter("algorithm", name, "it must be auto, lloyd or hamerly"))
+    }
+}
+
+/// More threads than any machine this runs on has cores: starting them would take longer than the fit.
+const MAX_THREADS: usize = 1024;
 
 /// Parameters of [`crate::lloyd`], unchecked.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +54,8 @@ pub struct Params {
     /// Stop when the summed squared shift of all centers is at most this; absolute, in squared units of the data.
     /// 0 stops only when no label changes (or no center moves).
     pub tol: f64,
+    /// How labels are found. Results do not depend on it.
+    pub algorithm: Algorithm,
     /// Threads to use; `None` for [`default_threads`]. Results do not depend on it.
     pub n_threads: Option<usize>,
     /// Instruction set; `None` for the one `RUST_KMEANS_ISA` names, or the best of this machine. Labels and centers
@@ -24,6 +68,7 @@ impl Default for Params {
         Self {
             max_iter: 300,
             tol: 0.0,
+            algorithm: Algorithm::Auto,
             n_threads: None,
             isa: None,
         }
@@ -52,8 +97,11 @@ impl Params {
         }
         let n_threads = match self.n_threads {
             Some(0) => return Err(parameter("n_threads", 0, "it must be at least 1")),
+            Some(n_threads) if n_threads > MAX_THREADS => {
+                return Err(parameter("n_threads", n_threads, "it must be at most 1024"));
+            }
             Some(n_threads) => n_threads,
-            None => default_threads(),
+            None => default_threads().min(MAX_THREADS),
         };
         let isa = match self.isa {
             Some(isa) => isa.check()?,
@@ -62,6 +110,7 @@ impl Params {
         Ok(ValidParams {
             max_iter: self.max_iter,
             tol: self.tol,
+            algorithm: self.algorithm,
             n_threads,
             isa,
         })
@@ -73,6 +122,7 @@ impl Params {
 pub struct ValidParams {
     pub(crate) max_iter: usize,
     pub(crate) tol: f64,
+    pub(crate) algorithm: Algorithm,
     pub(crate) n_threads: usize,
     pub(crate) isa: Isa,
 }

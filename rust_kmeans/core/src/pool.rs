@@ -97,9 +97,14 @@ impl Pool {
 
     /// How many threads `rows` rows of `cost` operations each are worth: waking a thread takes microseconds.
     pub(crate) fn useful_threads(&self, rows: usize, cost: usize) -> usize {
-        const OPERATIONS_PER_THREAD: usize = 200_000;
-        (rows.saturating_mul(cost) / OPERATIONS_PER_THREAD).clamp(1, self.n_threads)
+        useful_threads(self.n_threads, rows, cost)
     }
+}
+
+/// Of `n_threads`, how many are worth starting for `rows` rows of `cost` operations each.
+pub(crate) fn useful_threads(n_threads: usize, rows: usize, cost: usize) -> usize {
+    const OPERATIONS_PER_THREAD: usize = 200_000;
+    (rows.saturating_mul(cost) / OPERATIONS_PER_THREAD).clamp(1, n_threads.max(1))
 }
 
 /// Rows handed to a thread at a time: whole blocks, small enough to balance, large enough to be rare.

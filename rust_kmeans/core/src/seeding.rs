@@ -12,6 +12,7 @@ use crate::interrupt::{self, Interrupt};
 use crate::kernel::{BLOCK, Distances};
 use crate::params::ValidParams;
 use crate::pool::{Pool, rows_per_piece};
+use crate::problem::Problem;
 use crate::scale::Scale;
 use crate::view::Rows;
 
@@ -79,6 +80,31 @@ pub fn kmeans_plusplus<T: Element>(
     interrupt: &mut Interrupt<'_>,
 ) -> Result<Seeds<T>> {
     check_clusters(&data, n_clusters)?;
+    Problem::new(data, n_clusters, weights, params)?.kmeans_plusplus(
+        n_clusters,
+        seed,
+        n_local_trials,
+        interrupt,
+    )
+}
+
+/// [`kmeans_plusplus`] on a problem.
+pub(crate) fn spread<T: Element>(
+    problem: &Problem<'_, T>,
+    n_clusters: usize,
+    seed: u64,
+    n_local_trials: Option<usize>,
+    interrupt: &mut Interrupt<'_>,
+) -> Result<Seeds<T>> {
+    let Problem {
+        data,
+        weights,
+        scale,
+        pool,
+        params,
+    } = problem;
+    let (data, weights) = (*data, *weights);
+    check_clusters(&data, n_clusters)?;
     if n_local_trials == Some(0) {
         return Err(Error::Parameter {
             name: "n_local_trials",
@@ -87,15 +113,10 @@ pub fn kmeans_plusplus<T: Element>(
         });
     }
     let trials = n_local_trials.unwrap_or(2 + floor_ln(n_clusters));
-    let pool = Pool::new(params.n_threads)?;
-    let scale = Scale::of(data, weights, &pool)?;
-    if !scale.weighty {
-        return Err(Error::NoWeight);
-    }
     let mut random = Random::new(seed);
-    let mut search = Search::new(data, weights, &scale, trials, (&pool, params))?;
+    let mut search = Search::new(data, weights, scale, trials, (pool, params))?;
     let mut indices = try_vec("the seeds", n_clusters, 0)?;
-    indices[0] = first_row(data.n_rows(), weights, &scale, &mut random);
+    indices[0] = first_row(data.n_rows(), weights, scale, &mut random);
     search.candidates[0] = indices[0];
     search.evaluate(1, None);
     let mut best = 0;

@@ -18,6 +18,15 @@ const PIECE: usize = 4096;
 /// Those of [`Scale::of`].
 pub fn mean_variance<T: Element>(data: Rows<'_, T>, pool: &Pool) -> Result<f64> {
     let scale = Scale::of(data, None, pool)?;
+    variance_within(data, &scale, pool)
+}
+
+/// The same for data whose scale is known.
+pub(crate) fn variance_within<T: Element>(
+    data: Rows<'_, T>,
+    scale: &Scale,
+    pool: &Pool,
+) -> Result<f64> {
     let (n, d) = (data.n_rows(), data.n_columns());
     let middle: Vec<_> = scale
         .lowest

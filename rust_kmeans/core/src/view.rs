@@ -10,13 +10,29 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a, T> {
     data: ArrayView2<'a, T>,
+    /// All elements, if rows lie one after the other without gaps.
+    packed: Option<&'a [T]>,
 }
 
 impl<'a, T: Element> Rows<'a, T> {
     /// Wraps a view.
     #[must_use]
     pub fn new(data: ArrayView2<'a, T>) -> Self {
-        Self { data }
+        Self {
+            data,
+            packed: data.to_slice(),
+        }
+    }
+
+    /// The same, borrowed for less long.
+    pub(crate) fn reborrow<'b>(self) -> Rows<'b, T>
+    where
+        'a: 'b,
+    {
+        Rows {
+            data: self.data.reborrow(),
+            packed: self.packed,
+        }
     }
 
     /// Number of samples.
@@ -68,31 +84,114 @@ impl<'a, T: Element> Rows<'a, T> {
     #[inline]
     pub(crate) fn packed(&self, first: usize, count: usize) -> Option<&'a [T]> {
         let columns = self.n_columns();
-        let whole = self.data.to_slice()?;
-        whole.get(first * columns..(first + count) * columns)
+        self.packed?.get(first * columns..(first + count) * columns)
     }
 
-    /// Address of row `first` and the strides, in elements.
+    /// One row, if its elements lie one after the other.
     #[inline]
-    pub(crate) fn source(&self, first: usize) -> Source<'a, T> {
-        let strides = self.data.strides();
-        let rows = self.data.slice_move(ndarray::s![first.., ..]);
+    pub(crate) fn row(&self, row: usize) -> Option<&'a [T]> {
+        match self.packed {
+            Some(_) => self.packed(row, 1),
+            None => self.data.slice_move(ndarray::s![row, ..]).to_slice(),
+        }
+    }
+
+    /// Asks for the first elements of a row, which will be read soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, row: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let start = self
+                .data
+                .as_ptr()
+                .wrapping_offset(row.cast_signed() * self.data.strides()[0]);
+            // SAFETY: every x86-64 CPU has the instruction, and it reads nothing: any address will do.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(start.cast());
+                _mm_prefetch::<_MM_HINT_T0>(start.cast::<i8>().wrapping_add(64));
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = row;
+    }
+
+    /// At most `most` rows from row `first` on.
+    #[inline]
+    pub(crate) fn source(&self, first: usize, most: usize) -> Source<'a, T> {
         Source {
-            start: rows.as_ptr(),
-            row_stride: strides[0],
-            column_stride: strides[1],
-            rows,
+            rows: self.data,
+            first,
+            len: (self.n_rows() - first).min(most),
+            listed: None,
+        }
+    }
+
+    /// The rows `listed`, each less than the number of rows.
+    #[inline]
+    pub(crate) fn listed<'b>(&self, listed: &'b [usize]) -> Source<'b, T>
+    where
+        'a: 'b,
+    {
+        assert!(listed.iter().all(|&row| row < self.n_rows()));
+        Source {
+            rows: self.data,
+            first: 0,
+            len: listed.len(),
+            listed: Some(listed),
         }
     }
 }
 
-/// Where a block of rows lies in memory.
+/// Where the rows of a block lie in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a, T> {
-    /// First element of the first row.
-    pub(crate) start: *const T,
-    pub(crate) row_stride: isize,
-    pub(crate) column_stride: isize,
-    /// Keeps the borrow, and the bounds for checks.
-    pub(crate) rows: ArrayView2<'a, T>,
+    rows: ArrayView2<'a, T>,
+    first: usize,
+    len: usize,
+    /// Which rows; `None` for those from `first` on.
+    listed: Option<&'a [usize]>,
+}
+
+impl<T> Source<'_, T> {
+    /// Number of rows.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Which row of the data row `i` is.
+    #[inline(always)]
+    pub(crate) fn index(&self, i: usize) -> usize {
+        self.listed.map_or(self.first + i, |listed| listed[i])
+    }
+
+    /// Number of columns.
+    #[inline(always)]
+    pub(crate) fn columns(&self) -> usize {
+        self.rows.ncols()
+    }
+
+    /// Elements from one column to the next.
+    #[inline(always)]
+    pub(crate) fn across(&self) -> isize {
+        self.rows.strides()[1]
+    }
+
+    /// Elements from one row to the next, if it is the same for all.
+    #[inline(always)]
+    pub(crate) fn down(&self) -> Option<isize> {
+        match self.listed {
+            None => Some(self.rows.strides()[0]),
+            Some(_) => None,
+        }
+    }
+
+    /// Address of the first element of row `i`, which lies within the view if i is less than [`Source::len`].
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> *const T {
+        self.rows
+            .as_ptr()
+            .wrapping_offset(self.index(i).cast_signed() * self.rows.strides()[0])
+    }
 }

@@ -190,7 +190,7 @@ fn labels_are_those_of_predict_however_the_fit_ends() {
             max_iter,
             tol,
             n_threads: Some(2),
-            isa: None,
+            ..Params::default()
         }
         .check()
         .expect("valid");

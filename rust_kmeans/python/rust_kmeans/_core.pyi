@@ -1,5 +1,6 @@
 """Types of the extension module. Errors: `ValueError` for values, `TypeError` for dtypes, `MemoryError`."""
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, TypedDict, TypeVar, final, type_check_only
 
 import numpy as np
@@ -11,6 +12,7 @@ __all__ = [
     "__version__",
     "assign_block",
     "block_scale",
+    "fit",
     "inertia",
     "kernel_info",
     "kmeans_plusplus",
@@ -22,6 +24,7 @@ __all__ = [
 
 _Float = TypeVar("_Float", np.float32, np.float64)
 _Weights = NDArray[np.floating[Any]] | None
+_Algorithm = Literal["auto", "lloyd", "hamerly"]
 
 __version__: Final[str]
 
@@ -95,11 +98,30 @@ def lloyd(
     sample_weight: _Weights = None,
     max_iter: int = 300,
     tol: float = 0.0,
+    algorithm: _Algorithm = "auto",
     n_threads: int | None = None,
-) -> tuple[NDArray[_Float], NDArray[np.int32], float, int, bool]:
-    """Return centers, labels, inertia, n_iter and whether the last iteration changed no label.
+) -> tuple[NDArray[_Float], NDArray[np.int32], float, int, bool, Literal["lloyd", "hamerly"]]:
+    """Return centers, labels, inertia, n_iter, whether the last iteration changed no label, algorithm used.
 
     `tol` bounds the summed squared shift of the centers, in squared units of X.
+    """
+
+def fit(
+    X: NDArray[_Float],
+    init: NDArray[_Float] | Literal["k-means++", "random"],
+    n_clusters: int,
+    *,
+    seeds: Sequence[int],
+    sample_weight: _Weights = None,
+    max_iter: int = 300,
+    tol: float = 0.0,
+    algorithm: _Algorithm = "auto",
+    n_threads: int | None = None,
+) -> tuple[NDArray[_Float], NDArray[np.int32], float, int, Literal["lloyd", "hamerly"], int]:
+    """Return centers, labels, inertia, n_iter, algorithm used, number of clusters in use; of the best run.
+
+    One run for each of `seeds` (one at least), all on one pass over X that checks it; `tol` is relative to
+    the mean variance of the features.
     """
 
 def assign_block(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -25,6 +25,7 @@ Floats = NDArray[Any]
 Weights = NDArray[np.float64] | None
 RandomState = int | np.random.RandomState | None
 Init = Literal["k-means++", "random"] | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
+Start = Floats | Literal["k-means++", "random"]
 
 _FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
@@ -52,8 +53,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Makes the starting centers reproducible. They differ from those scikit-learn draws.
     copy_x : bool, default=True
         Accepted for compatibility; X is neither copied nor changed.
-    algorithm : {"auto", "lloyd"}, default="auto"
-        Both are Lloyd's algorithm.
+    algorithm : {"auto", "lloyd", "hamerly"}, default="auto"
+        How labels are found: distances to all centers for every sample ("lloyd"), or only for samples whose
+        label is not proven by bounds ("hamerly", 4 or 8 bytes a sample). "auto" chooses for each iteration.
+        The result does not depend on it.
     n_threads : int or None, default=None
         Threads; None for ``RAYON_NUM_THREADS`` or the CPUs at hand. The result does not depend on it.
 
@@ -67,6 +70,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Weighted sum of squared distances to the nearest centers, in squared units of X.
     n_iter_ : int
         Iterations of the best run.
+    algorithm_ : {"lloyd", "hamerly"}
+        What the best run used: "hamerly" if bounds proved labels in some iteration.
     n_features_in_ : int
         Features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -79,6 +84,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     References
     ----------
+    G. Hamerly, Making k-means even faster, SDM 2010.
     S. P. Lloyd, Least squares quantization in PCM, IEEE Trans. Information Theory 28 (1982).
     D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
 
@@ -100,7 +106,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "copy_x": ["boolean"],
-        "algorithm": [StrOptions({"auto", "lloyd"})],
+        "algorithm": [StrOptions({"auto", "lloyd", "hamerly"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
@@ -115,7 +121,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         verbose: int = 0,
         random_state: RandomState = None,
         copy_x: bool = True,
-        algorithm: Literal["auto", "lloyd"] = "auto",
+        algorithm: Literal["auto", "lloyd", "hamerly"] = "auto",
         n_threads: int | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -161,26 +167,26 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise ValueError(msg)
         weights = _weights(sample_weight)
         random_state = check_random_state(self.random_state)
-        tol = self.tol * _core.mean_variance(data, n_threads=self.n_threads) if self.tol > 0 else 0.0
         best = None
-        for _ in range(self._runs()):
-            start = self._starting_centers(data, weights, random_state)
-            run = _core.lloyd(
+        for init, seeds in self._starts(data, random_state):
+            run = _core.fit(
                 data,
-                start,
+                init,
+                self.n_clusters,
+                seeds=seeds,
                 sample_weight=weights,
                 max_iter=self.max_iter,
-                tol=tol,
+                tol=self.tol,
+                algorithm=self.algorithm,
                 n_threads=self.n_threads,
             )
             if best is None or run[2] < best[2]:
                 best = run
-        if best is None:  # _runs is at least 1
+        if best is None:  # there is at least one start
             msg = "no run was made"
             raise RuntimeError(msg)
-        self.cluster_centers_, self.labels_, self.inertia_, self.n_iter_, _ = best
+        self.cluster_centers_, self.labels_, self.inertia_, self.n_iter_, self.algorithm_, distinct = best
         self._n_features_out = self.cluster_centers_.shape[0]
-        distinct = np.unique(self.labels_).size
         if distinct < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
@@ -251,25 +257,27 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             return self.n_init
         return 1 if isinstance(self.init, str) and self.init == "k-means++" else 10
 
-    def _starting_centers(self, X: Floats, weights: Weights, random_state: np.random.RandomState) -> Floats:
+    def _starts(self, X: Floats, random_state: np.random.RandomState) -> Iterator[tuple[Start, list[int]]]:
+        """Yield what the kernel starts from, with a seed for each run."""
         init: Any = self.init
+        runs = self._runs()
         if isinstance(init, str):
-            seed = int(random_state.randint(2**63, dtype=np.int64))
-            if init == "k-means++":
-                return _core.kmeans_plusplus(
-                    X, self.n_clusters, sample_weight=weights, seed=seed, n_threads=self.n_threads
-                )[0]
-            return _core.random_rows(X, self.n_clusters, sample_weight=weights, seed=seed)[0]
-        if callable(init):
-            init = init(X, self.n_clusters, random_state)
-        centers: Floats = check_array(init, dtype=X.dtype)
-        if centers.shape != (self.n_clusters, X.shape[1]):
-            msg = (
-                f"The shape of the initial centers {centers.shape} does not match "
-                f"(n_clusters={self.n_clusters}, n_features={X.shape[1]})."
-            )
-            raise ValueError(msg)
-        return centers
+            # Validated before: one of the two names.
+            name: Start = "random" if init == "random" else "k-means++"
+            yield name, [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(runs)]
+            return
+        for _ in range(runs):
+            start = init(X, self.n_clusters, random_state) if callable(init) else init
+            # The kernel checks values itself; an array of the right type needs no more.
+            ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
+            centers: Floats = start if ready else check_array(start, dtype=X.dtype)
+            if centers.shape != (self.n_clusters, X.shape[1]):
+                msg = (
+                    f"The shape of the initial centers {centers.shape} does not match "
+                    f"(n_clusters={self.n_clusters}, n_features={X.shape[1]})."
+                )
+                raise ValueError(msg)
+            yield centers, [0]
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish
         tags = super().__sklearn_tags__()

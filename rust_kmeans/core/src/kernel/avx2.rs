@@ -12,8 +12,9 @@ use std::arch::x86_64::{
 };
 
 use super::lanes::{Lanes, LanesOf};
-use super::{Distances, Line, Packed, Scratch, generic};
+use super::{BLOCK, Distances, Line, Packed, Scratch, generic};
 use crate::element::Element;
+use crate::exact_sum::{ExactTable, Grids};
 use crate::view::Source;
 
 /// Eight `f32`.
@@ -92,15 +93,15 @@ macro_rules! lanes {
             }
             #[inline(always)]
             unsafe fn transpose(
-                from: *const $elem,
-                stride: isize,
-                size: (usize, usize),
+                from: &[*const $elem],
+                columns: (usize, usize),
+                ahead: isize,
                 shift: &[$elem],
                 to: &mut [Line<$elem>],
                 lane: usize,
             ) {
                 // SAFETY: the caller's promises are those of the function called.
-                unsafe { $transpose(from, stride, size, shift, to, lane) }
+                unsafe { $transpose(from, columns, ahead, shift, to, lane) }
             }
         }
     };
@@ -145,33 +146,29 @@ lanes!(
     transpose_f64
 );
 
-/// As [`Lanes::transpose`], 8 × 8 in registers. Asks for the same rows of the next block, which no hardware predicts
-/// from eight strides at once.
+/// As [`Lanes::transpose`], 8 × 8 in registers. Asks for the rows `ahead`, which no hardware predicts from eight strides at once.
 ///
 /// # Safety
 /// As [`Lanes::transpose`]; the CPU must have AVX2.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn transpose_f32(
-    from: *const f32,
-    stride: isize,
-    (rows, columns): (usize, usize),
+    from: &[*const f32],
+    (first, columns): (usize, usize),
+    ahead: isize,
     shift: &[f32],
     to: &mut [Line<f32>],
     lane: usize,
 ) {
     static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-    assert!(columns <= 8 && lane + 8 <= super::BLOCK);
+    assert!(columns <= 8 && lane + 8 <= BLOCK);
     // SAFETY: the eight masks from 8 - columns on lie within the table.
     let mask: __m256i = unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - columns).cast()) };
     let mut r = [_mm256_setzero_ps(); 8];
-    for (i, r) in r.iter_mut().enumerate().take(rows) {
-        let row = from.wrapping_offset(i.cast_signed() * stride);
-        _mm_prefetch::<_MM_HINT_T0>(
-            row.wrapping_offset(super::BLOCK.cast_signed() * stride)
-                .cast(),
-        );
-        // SAFETY: the mask reads the first `columns` numbers of row i < rows only.
+    for (r, &row) in r.iter_mut().zip(from) {
+        let row = row.wrapping_add(first);
+        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_offset(ahead).cast());
+        // SAFETY: the mask reads the first `columns` numbers of a row only.
         *r = unsafe { _mm256_maskload_ps(row, mask) };
     }
     let mut t = r;
@@ -200,33 +197,29 @@ unsafe fn transpose_f32(
     }
 }
 
-/// As [`Lanes::transpose`], 4 × 4 in registers. Asks for the same rows of the next block, which no hardware predicts
-/// from four strides at once.
+/// As [`Lanes::transpose`], 4 × 4 in registers. Asks for the rows `ahead`, which no hardware predicts from four strides at once.
 ///
 /// # Safety
 /// As [`Lanes::transpose`]; the CPU must have AVX2.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn transpose_f64(
-    from: *const f64,
-    stride: isize,
-    (rows, columns): (usize, usize),
+    from: &[*const f64],
+    (first, columns): (usize, usize),
+    ahead: isize,
     shift: &[f64],
     to: &mut [Line<f64>],
     lane: usize,
 ) {
     static MASKS: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
-    assert!(columns <= 4 && lane + 4 <= super::BLOCK);
+    assert!(columns <= 4 && lane + 4 <= BLOCK);
     // SAFETY: the four masks from 4 - columns on lie within the table.
     let mask: __m256i = unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(4 - columns).cast()) };
     let mut r = [_mm256_setzero_pd(); 4];
-    for (i, r) in r.iter_mut().enumerate().take(rows) {
-        let row = from.wrapping_offset(i.cast_signed() * stride);
-        _mm_prefetch::<_MM_HINT_T0>(
-            row.wrapping_offset(super::BLOCK.cast_signed() * stride)
-                .cast(),
-        );
-        // SAFETY: the mask reads the first `columns` numbers of row i < rows only.
+    for (r, &row) in r.iter_mut().zip(from) {
+        let row = row.wrapping_add(first);
+        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_offset(ahead).cast());
+        // SAFETY: the mask reads the first `columns` numbers of a row only.
         *r = unsafe { _mm256_maskload_pd(row, mask) };
     }
     let t = [
@@ -257,13 +250,13 @@ unsafe fn transpose_f64(
 /// # Safety
 /// The CPU must have AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn screen<T: Element>(
+pub(super) unsafe fn screen<T: Element, const MARGINS: bool>(
     packed: &Packed<T>,
     source: &Source<'_, T>,
     scratch: &mut Scratch<T>,
 ) -> u64 {
     // SAFETY: the caller vouches for AVX2 and FMA.
-    unsafe { generic::screen::<T::Avx2, 2>(packed, source, scratch) }
+    unsafe { generic::screen::<T::Avx2, 2, MARGINS>(packed, source, scratch) }
 }
 
 /// As [`generic::distances`].
@@ -278,4 +271,29 @@ pub(super) unsafe fn distances<T: Element>(
 ) {
     // SAFETY: the caller vouches for AVX2 and FMA.
     unsafe { generic::distances::<T::Avx2, <f64 as LanesOf>::Avx2, 2>(work, source, centers) }
+}
+
+/// As [`generic::doubtful`].
+///
+/// # Safety
+/// The CPU must have AVX2.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {
+    // SAFETY: the caller vouches for AVX2.
+    unsafe { generic::doubtful::<T::Avx2>(labels, margins, table) }
+}
+
+/// As [`generic::move_row`].
+///
+/// # Safety
+/// The CPU must have AVX2.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn move_row<T: Into<f64> + Copy>(
+    table: &mut ExactTable,
+    grids: &Grids,
+    clusters: (Option<usize>, usize),
+    row: (&[T], f64),
+    terms: &mut [f64],
+) {
+    generic::move_row(table, grids, clusters, row, terms);
 }

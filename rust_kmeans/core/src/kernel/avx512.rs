@@ -1,19 +1,23 @@
 //! The shell for AVX-512F: 512-bit registers.
 
 use std::arch::x86_64::{
-    __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _MM_HINT_T0, _mm_prefetch, _mm512_add_pd,
-    _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask,
-    _mm512_fnmadd_pd, _mm512_fnmadd_ps, _mm512_loadu_pd, _mm512_loadu_ps, _mm512_mask_blend_pd,
-    _mm512_mask_blend_ps, _mm512_maskz_loadu_pd, _mm512_maskz_loadu_ps, _mm512_max_pd,
-    _mm512_max_ps, _mm512_min_pd, _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_set1_pd,
-    _mm512_set1_ps, _mm512_setzero_pd, _mm512_setzero_ps, _mm512_shuffle_f32x4,
+    __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _MM_HINT_T0, _mm_prefetch,
+    _mm256_loadu_si256, _mm256_min_epu32, _mm256_set1_epi32, _mm512_add_pd, _mm512_add_ps,
+    _mm512_castpd_ps, _mm512_castps_pd, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask,
+    _mm512_cvtepu32_epi64, _mm512_fnmadd_pd, _mm512_fnmadd_ps, _mm512_i32gather_pd,
+    _mm512_i32gather_ps, _mm512_loadu_pd, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mask_blend_pd, _mm512_mask_blend_ps, _mm512_maskz_loadu_pd, _mm512_maskz_loadu_ps,
+    _mm512_max_pd, _mm512_max_ps, _mm512_min_epu32, _mm512_min_pd, _mm512_min_ps, _mm512_mul_pd,
+    _mm512_mul_ps, _mm512_permutex2var_pd, _mm512_permutex2var_ps, _mm512_set1_epi32,
+    _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_pd, _mm512_setzero_ps, _mm512_shuffle_f32x4,
     _mm512_shuffle_f64x2, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_pd, _mm512_sub_ps,
     _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 use super::lanes::{Lanes, LanesOf};
-use super::{Distances, Line, Packed, Scratch, generic};
+use super::{BLOCK, Distances, Line, Packed, Scratch, generic};
 use crate::element::Element;
+use crate::exact_sum::{ExactTable, Grids};
 use crate::view::Source;
 
 /// Sixteen `f32`.
@@ -26,7 +30,7 @@ pub struct F64(__m512d);
 
 macro_rules! lanes {
     ($name:ident, $elem:ty, $width:literal, $mask:ty, $splat:ident, $load:ident, $store:ident, $fnmadd:ident,
-     $sub:ident, $add:ident, $mul:ident, $min:ident, $max:ident, $cmp:ident, $blend:ident, $transpose:ident) => {
+     $sub:ident, $add:ident, $mul:ident, $min:ident, $max:ident, $cmp:ident, $blend:ident, $transpose:ident, $doubtful:ident) => {
         impl Lanes for $name {
             type Elem = $elem;
             type Mask = $mask;
@@ -91,15 +95,24 @@ macro_rules! lanes {
             }
             #[inline(always)]
             unsafe fn transpose(
-                from: *const $elem,
-                stride: isize,
-                size: (usize, usize),
+                from: &[*const $elem],
+                columns: (usize, usize),
+                ahead: isize,
                 shift: &[$elem],
                 to: &mut [Line<$elem>],
                 lane: usize,
             ) {
                 // SAFETY: the caller's promises are those of the function called.
-                unsafe { $transpose(from, stride, size, shift, to, lane) }
+                unsafe { $transpose(from, columns, ahead, shift, to, lane) }
+            }
+            #[inline(always)]
+            unsafe fn doubtful(
+                labels: &[i32; BLOCK],
+                margins: &[$elem; BLOCK],
+                table: &[$elem],
+            ) -> u64 {
+                // SAFETY: the caller vouches for AVX-512F.
+                unsafe { $doubtful(labels, margins, table) }
             }
         }
     };
@@ -121,7 +134,8 @@ lanes!(
     _mm512_max_ps,
     _mm512_cmp_ps_mask,
     _mm512_mask_blend_ps,
-    transpose_f32
+    transpose_f32,
+    doubtful_f32
 );
 lanes!(
     F64,
@@ -139,34 +153,31 @@ lanes!(
     _mm512_max_pd,
     _mm512_cmp_pd_mask,
     _mm512_mask_blend_pd,
-    transpose_f64
+    transpose_f64,
+    doubtful_f64
 );
 
-/// As [`Lanes::transpose`], 16 × 16 in registers. Asks for the same rows of the next block, which no hardware predicts
-/// from sixteen strides at once.
+/// As [`Lanes::transpose`], 16 × 16 in registers. Asks for the rows `ahead`, which no hardware predicts from sixteen strides at once.
 ///
 /// # Safety
 /// As [`Lanes::transpose`]; the CPU must have AVX-512F.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose_f32(
-    from: *const f32,
-    stride: isize,
-    (rows, columns): (usize, usize),
+    from: &[*const f32],
+    (first, columns): (usize, usize),
+    ahead: isize,
     shift: &[f32],
     to: &mut [Line<f32>],
     lane: usize,
 ) {
-    assert!((1..=16).contains(&columns) && lane + 16 <= super::BLOCK);
+    assert!((1..=16).contains(&columns) && lane + 16 <= BLOCK);
     let mask = u16::MAX >> (16 - columns);
     let mut r = [_mm512_setzero_ps(); 16];
-    for (i, r) in r.iter_mut().enumerate().take(rows) {
-        let row = from.wrapping_offset(i.cast_signed() * stride);
-        _mm_prefetch::<_MM_HINT_T0>(
-            row.wrapping_offset(super::BLOCK.cast_signed() * stride)
-                .cast(),
-        );
-        // SAFETY: the mask reads the first `columns` numbers of row i < rows only.
+    for (r, &row) in r.iter_mut().zip(from) {
+        let row = row.wrapping_add(first);
+        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_offset(ahead).cast());
+        // SAFETY: the mask reads the first `columns` numbers of a row only.
         *r = unsafe { _mm512_maskz_loadu_ps(mask, row) };
     }
     // Pairs, then quadruples of rows, within 128-bit quarters.
@@ -208,31 +219,27 @@ unsafe fn transpose_f32(
     }
 }
 
-/// As [`Lanes::transpose`], 8 × 8 in registers. Asks for the same rows of the next block, which no hardware predicts
-/// from eight strides at once.
+/// As [`Lanes::transpose`], 8 × 8 in registers. Asks for the rows `ahead`, which no hardware predicts from eight strides at once.
 ///
 /// # Safety
 /// As [`Lanes::transpose`]; the CPU must have AVX-512F.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose_f64(
-    from: *const f64,
-    stride: isize,
-    (rows, columns): (usize, usize),
+    from: &[*const f64],
+    (first, columns): (usize, usize),
+    ahead: isize,
     shift: &[f64],
     to: &mut [Line<f64>],
     lane: usize,
 ) {
-    assert!((1..=8).contains(&columns) && lane + 8 <= super::BLOCK);
+    assert!((1..=8).contains(&columns) && lane + 8 <= BLOCK);
     let mask = u8::MAX >> (8 - columns);
     let mut r = [_mm512_setzero_pd(); 8];
-    for (i, r) in r.iter_mut().enumerate().take(rows) {
-        let row = from.wrapping_offset(i.cast_signed() * stride);
-        _mm_prefetch::<_MM_HINT_T0>(
-            row.wrapping_offset(super::BLOCK.cast_signed() * stride)
-                .cast(),
-        );
-        // SAFETY: the mask reads the first `columns` numbers of row i < rows only.
+    for (r, &row) in r.iter_mut().zip(from) {
+        let row = row.wrapping_add(first);
+        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_offset(ahead).cast());
+        // SAFETY: the mask reads the first `columns` numbers of a row only.
         *r = unsafe { _mm512_maskz_loadu_pd(mask, row) };
     }
     let mut t = r;
@@ -262,18 +269,108 @@ unsafe fn transpose_f64(
     }
 }
 
+/// As [`Lanes::doubtful`]; a table of at most two registers is looked up in registers.
+///
+/// # Safety
+/// The CPU must have AVX-512F.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn doubtful_f32(labels: &[i32; BLOCK], margins: &[f32; BLOCK], table: &[f32]) -> u64 {
+    const WIDTH: usize = 16;
+    let Some(last) = table.len().checked_sub(1) else {
+        return u64::MAX;
+    };
+    let mut held = [0.0_f32; 2 * WIDTH];
+    let small = table.len() <= held.len();
+    if small {
+        held[..table.len()].copy_from_slice(table);
+    }
+    // SAFETY: `held` has 2 × WIDTH entries.
+    let (low, high) = unsafe {
+        (
+            _mm512_loadu_ps(held.as_ptr()),
+            _mm512_loadu_ps(held.as_ptr().add(WIDTH)),
+        )
+    };
+    let last = _mm512_set1_epi32(i32::try_from(last).unwrap_or(i32::MAX));
+    let mut sure = 0;
+    for lane in (0..BLOCK).step_by(WIDTH) {
+        // SAFETY: lane + WIDTH <= BLOCK, the number of labels and margins.
+        let (index, margin) = unsafe {
+            (
+                _mm512_loadu_si512(labels.as_ptr().add(lane).cast()),
+                _mm512_loadu_ps(margins.as_ptr().add(lane)),
+            )
+        };
+        let index = _mm512_min_epu32(index, last);
+        let drift = if small {
+            _mm512_permutex2var_ps(low, index, high)
+        } else {
+            // SAFETY: no index is greater than that of the last entry.
+            unsafe { _mm512_i32gather_ps::<4>(index, table.as_ptr()) }
+        };
+        sure |= u64::from(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(drift, margin)) << lane;
+    }
+    !sure
+}
+
+/// As [`Lanes::doubtful`]; a table of at most two registers is looked up in registers.
+///
+/// # Safety
+/// The CPU must have AVX-512F.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn doubtful_f64(labels: &[i32; BLOCK], margins: &[f64; BLOCK], table: &[f64]) -> u64 {
+    const WIDTH: usize = 8;
+    let Some(last) = table.len().checked_sub(1) else {
+        return u64::MAX;
+    };
+    let mut held = [0.0_f64; 2 * WIDTH];
+    let small = table.len() <= held.len();
+    if small {
+        held[..table.len()].copy_from_slice(table);
+    }
+    // SAFETY: `held` has 2 × WIDTH entries.
+    let (low, high) = unsafe {
+        (
+            _mm512_loadu_pd(held.as_ptr()),
+            _mm512_loadu_pd(held.as_ptr().add(WIDTH)),
+        )
+    };
+    let last = _mm256_set1_epi32(i32::try_from(last).unwrap_or(i32::MAX));
+    let mut sure = 0;
+    for lane in (0..BLOCK).step_by(WIDTH) {
+        // SAFETY: lane + WIDTH <= BLOCK, the number of labels and margins.
+        let (index, margin) = unsafe {
+            (
+                _mm256_loadu_si256(labels.as_ptr().add(lane).cast()),
+                _mm512_loadu_pd(margins.as_ptr().add(lane)),
+            )
+        };
+        let index = _mm256_min_epu32(index, last);
+        let drift = if small {
+            _mm512_permutex2var_pd(low, _mm512_cvtepu32_epi64(index), high)
+        } else {
+            // SAFETY: no index is greater than that of the last entry.
+            unsafe { _mm512_i32gather_pd::<8>(index, table.as_ptr()) }
+        };
+        sure |= u64::from(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(drift, margin)) << lane;
+    }
+    !sure
+}
+
 /// As [`generic::screen`].
 ///
 /// # Safety
 /// The CPU must have AVX-512F.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn screen<T: Element>(
+pub(super) unsafe fn screen<T: Element, const MARGINS: bool>(
     packed: &Packed<T>,
     source: &Source<'_, T>,
     scratch: &mut Scratch<T>,
 ) -> u64 {
     // SAFETY: the caller vouches for AVX-512F.
-    unsafe { generic::screen::<T::Avx512, 4>(packed, source, scratch) }
+    unsafe { generic::screen::<T::Avx512, 4, MARGINS>(packed, source, scratch) }
 }
 
 /// As [`generic::distances`].
@@ -288,4 +385,29 @@ pub(super) unsafe fn distances<T: Element>(
 ) {
     // SAFETY: the caller vouches for AVX-512F.
     unsafe { generic::distances::<T::Avx512, <f64 as LanesOf>::Avx512, 4>(work, source, centers) }
+}
+
+/// As [`generic::doubtful`].
+///
+/// # Safety
+/// The CPU must have AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {
+    // SAFETY: the caller vouches for AVX-512F.
+    unsafe { generic::doubtful::<T::Avx512>(labels, margins, table) }
+}
+
+/// As [`generic::move_row`].
+///
+/// # Safety
+/// The CPU must have AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn move_row<T: Into<f64> + Copy>(
+    table: &mut ExactTable,
+    grids: &Grids,
+    clusters: (Option<usize>, usize),
+    row: (&[T], f64),
+    terms: &mut [f64],
+) {
+    generic::move_row(table, grids, clusters, row, terms);
 }

@@ -8,6 +8,7 @@
 use super::lanes::Lanes;
 use super::{BLOCK, Distances, GROUP, Line, Packed, Scratch};
 use crate::element::Element;
+use crate::exact_sum::{ExactTable, Grids};
 use crate::view::Source;
 
 /// Screens a block: `scratch.labels` gets the index of the least score of each row, and the returned bits name the
@@ -16,20 +17,32 @@ use crate::view::Source;
 /// # Safety
 /// The CPU must have the instruction set of `V`.
 #[inline(always)]
-pub(super) unsafe fn screen<V: Lanes, const M: usize>(
+pub(super) unsafe fn screen<V: Lanes, const M: usize, const MARGINS: bool>(
     packed: &Packed<V::Elem>,
     source: &Source<'_, V::Elem>,
     scratch: &mut Scratch<V::Elem>,
 ) -> u64 {
-    let rows = source.rows.nrows().min(BLOCK);
+    let rows = source.len().min(BLOCK);
     // SAFETY: the caller vouches for the instruction set; the functions below check every length they rely on.
     unsafe {
         fill::<V>(source, rows, &packed.shift, &mut scratch.block);
         let mut sure = 0;
         let mut lane = 0;
         while lane < BLOCK {
-            sure |= tile::<V, M>(packed, scratch, lane) << lane;
+            sure |= tile::<V, M, MARGINS>(packed, scratch, lane) << lane;
             lane += M * V::WIDTH;
+        }
+        if MARGINS {
+            let Scratch {
+                best,
+                second,
+                negated,
+                margins,
+                ..
+            } = scratch;
+            packed
+                .margin
+                .margins((&best.0, &second.0), &negated.0, &mut margins.0);
         }
         let unsure = !sure & (u64::MAX >> (BLOCK - rows));
         if unsure == 0 {
@@ -48,20 +61,30 @@ unsafe fn fill<V: Lanes>(
     shift: &[V::Elem],
     block: &mut [Line<V::Elem>],
 ) {
-    let columns = source.rows.ncols().min(shift.len()).min(block.len());
-    let (down, across) = (source.row_stride, source.column_stride);
+    let columns = source.columns().min(shift.len()).min(block.len());
+    let across = source.across();
     if across == 1 && columns > 1 {
+        let mut from = [source.row(0); BLOCK];
+        let mut ahead = 0;
+        if let Some(down) = source.down() {
+            for (i, from) in (0..).zip(&mut from) {
+                *from = from.wrapping_offset(i * down);
+            }
+            ahead = BLOCK.cast_signed() * down;
+        } else {
+            // These were asked for when they were listed.
+            for (i, from) in from.iter_mut().enumerate().take(rows) {
+                *from = source.row(i);
+            }
+        }
         let mut lane = 0;
         while lane < rows {
+            let from = &from[lane..rows.min(lane + V::WIDTH)];
             let mut j = 0;
             while j < columns {
-                let size = (V::WIDTH.min(rows - lane), V::WIDTH.min(columns - j));
-                // SAFETY: rows lane.. and columns j.. of that many lie within the view; lane is a multiple of WIDTH,
-                // which divides BLOCK.
-                unsafe {
-                    let from = source.start.offset(lane.cast_signed() * down).add(j);
-                    V::transpose(from, down, size, &shift[j..], &mut block[j..], lane);
-                }
+                let part = (j, V::WIDTH.min(columns - j));
+                // SAFETY: these rows and columns lie within the view; lane is a multiple of WIDTH, which divides BLOCK.
+                unsafe { V::transpose(from, part, ahead, &shift[j..], &mut block[j..], lane) };
                 j += V::WIDTH;
             }
             lane += V::WIDTH;
@@ -69,18 +92,19 @@ unsafe fn fill<V: Lanes>(
         return;
     }
     for (j, (line, &shift)) in block.iter_mut().zip(shift).take(columns).enumerate() {
-        // SAFETY: column j lies within the view.
-        let column = unsafe { source.start.offset(j.cast_signed() * across) };
-        if down == 1 {
-            // SAFETY: `rows` elements of one column lie one after the other within the view.
-            let column = unsafe { std::slice::from_raw_parts(column, rows) };
+        if source.down() == Some(1) {
+            // SAFETY: `rows` elements of column j lie one after the other within the view.
+            let column = unsafe {
+                let column = source.row(0).offset(j.cast_signed() * across);
+                std::slice::from_raw_parts(column, rows)
+            };
             for (out, &x) in line.0.iter_mut().zip(column) {
                 *out = x.minus(shift);
             }
         } else {
             for (i, out) in line.0.iter_mut().enumerate().take(rows) {
-                // SAFETY: row i < rows lies within the view.
-                *out = unsafe { *column.offset(i.cast_signed() * down) }.minus(shift);
+                // SAFETY: column j of row i < rows lies within the view.
+                *out = unsafe { *source.row(i).offset(j.cast_signed() * across) }.minus(shift);
             }
         }
     }
@@ -88,7 +112,7 @@ unsafe fn fill<V: Lanes>(
 
 /// Screens M registers of samples from `lane` on; the bits of those proven by the bound for all rows.
 #[inline(always)]
-unsafe fn tile<V: Lanes, const M: usize>(
+unsafe fn tile<V: Lanes, const M: usize, const MARGINS: bool>(
     packed: &Packed<V::Elem>,
     scratch: &mut Scratch<V::Elem>,
     lane: usize,
@@ -115,6 +139,23 @@ unsafe fn tile<V: Lanes, const M: usize>(
             2 => group::<V, M, 2>(packed, samples, first, &mut running),
             3 => group::<V, M, 3>(packed, samples, first, &mut running),
             _ => {}
+        }
+        if MARGINS {
+            let mut negated = [V::splat(V::Elem::default()); M];
+            let mut sample = samples;
+            for _ in 0..d {
+                for (m, sum) in negated.iter_mut().enumerate() {
+                    let x = V::load(sample.add(m * V::WIDTH));
+                    *sum = sum.minus_product(x, x);
+                }
+                sample = sample.add(BLOCK);
+            }
+            for (m, negated) in negated.into_iter().enumerate() {
+                let at = lane + m * V::WIDTH;
+                negated.store(scratch.negated.0.as_mut_ptr().add(at));
+                running.best[m].store(scratch.best.0.as_mut_ptr().add(at));
+                running.second[m].store(scratch.second.0.as_mut_ptr().add(at));
+            }
         }
         let bound = V::splat(packed.bound.for_all);
         let mut sure = 0;
@@ -223,7 +264,7 @@ pub(super) unsafe fn distances<V: Lanes, W: Lanes<Elem = f64>, const M: usize>(
 ) {
     // SAFETY: the caller vouches for the instruction sets.
     unsafe {
-        let rows = source.rows.nrows().min(BLOCK);
+        let rows = source.len().min(BLOCK);
         fill::<V>(source, rows, &work.zero, &mut work.block);
     }
     for (wide, line) in work.wide.iter_mut().zip(&work.block) {
@@ -302,4 +343,50 @@ unsafe fn add_squares<W: Lanes<Elem = f64>, const M: usize>(
             *sum = sum.plus_squared_difference(x, c);
         }
     }
+}
+
+/// The bits of the samples (at most a block) whose label is not proven by `table[label] < margin`.
+///
+/// # Safety
+/// The CPU must have the instruction set of `V`.
+#[inline(always)]
+pub(super) unsafe fn doubtful<V: Lanes>(
+    labels: &[i32],
+    margins: &[V::Elem],
+    table: &[V::Elem],
+) -> u64 {
+    if let (Ok(labels), Ok(margins)) = (labels.try_into(), margins.try_into()) {
+        // SAFETY: the caller vouches for the instruction set.
+        return unsafe { V::doubtful(labels, margins, table) };
+    }
+    let mut doubtful = 0;
+    for (i, (&label, &margin)) in labels.iter().zip(margins).enumerate() {
+        let drift = usize::try_from(label).ok().and_then(|l| table.get(l));
+        let sure = drift.is_some_and(|&drift| drift < margin);
+        doubtful |= u64::from(!sure) << i;
+    }
+    doubtful
+}
+
+/// Takes a row from the sums of its old cluster and adds it to those of its new one.
+#[inline(always)]
+pub(super) fn move_row<X: Into<f64> + Copy>(
+    table: &mut ExactTable,
+    grids: &Grids,
+    (old, new): (Option<usize>, usize),
+    (row, weight): (&[X], f64),
+    terms: &mut [f64],
+) {
+    let Some((last, features)) = terms.split_last_mut() else {
+        return;
+    };
+    for (term, &x) in features.iter_mut().zip(row) {
+        let x: f64 = x.into();
+        *term = x * weight;
+    }
+    *last = weight;
+    if let Some(old) = old {
+        table.subtract(grids, old, terms);
+    }
+    table.add(grids, new, terms);
 }

@@ -1,7 +1,7 @@
 //! What the generic algorithm needs of a vector register.
 
 use crate::element::Element;
-use crate::kernel::Line;
+use crate::kernel::{BLOCK, Line};
 
 /// A register of `WIDTH` numbers of type `Elem`.
 ///
@@ -72,25 +72,46 @@ pub trait Lanes: Copy {
     /// See the trait.
     unsafe fn bits(mask: Self::Mask) -> u64;
 
-    /// Writes `to[j][lane + i] = from[i * stride + j] - shift[j]` for `i < rows` and `j < columns`; lanes of the tile
-    /// from `rows` on may get any finite value.
+    /// The bits of the samples of a block for which `table[label] < margin` does not hold. Labels beyond the table stand
+    /// for its last entry.
     ///
     /// # Safety
-    /// See the trait; `rows` and `columns` are at most `WIDTH`, `from` is valid for reads at the places named,
+    /// See the trait.
+    #[inline(always)]
+    unsafe fn doubtful(
+        labels: &[i32; BLOCK],
+        margins: &[Self::Elem; BLOCK],
+        table: &[Self::Elem],
+    ) -> u64 {
+        let last = table.len() - 1;
+        let mut sure = 0;
+        for (i, (&label, &margin)) in labels.iter().zip(margins).enumerate() {
+            let drift = table[usize::try_from(label).unwrap_or(last).min(last)];
+            sure |= u64::from(drift < margin) << i;
+        }
+        !sure
+    }
+
+    /// Writes `to[j][lane + i] = from[i][first + j] - shift[j]` for all rows `from[i]` and `j < columns`; lanes of the
+    /// tile without a row may get any finite value. `ahead` elements from the start of each row lies one that will be
+    /// read soon.
+    ///
+    /// # Safety
+    /// See the trait; `from.len()` and `columns` are at most `WIDTH`, `from` is valid for reads at the places named,
     /// `shift` and `to` have at least `columns` entries, and `lane + WIDTH` is at most [`crate::kernel::BLOCK`].
     #[inline(always)]
     unsafe fn transpose(
-        from: *const Self::Elem,
-        stride: isize,
-        (rows, columns): (usize, usize),
+        from: &[*const Self::Elem],
+        (first, columns): (usize, usize),
+        _ahead: isize,
         shift: &[Self::Elem],
         to: &mut [Line<Self::Elem>],
         lane: usize,
     ) {
         for (j, (line, &shift)) in to.iter_mut().zip(shift).take(columns).enumerate() {
-            for (i, out) in line.0[lane..].iter_mut().take(rows).enumerate() {
-                // SAFETY: i < rows and j < columns, where the caller vouches for reads.
-                let x = unsafe { *from.offset(i.cast_signed() * stride).add(j) };
+            for (&from, out) in from.iter().zip(&mut line.0[lane..]) {
+                // SAFETY: j < columns, where the caller vouches for reads.
+                let x = unsafe { *from.add(first + j) };
                 *out = x.minus(shift);
             }
         }

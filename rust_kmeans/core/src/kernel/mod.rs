@@ -19,14 +19,19 @@ mod avx2;
 mod avx512;
 mod generic;
 pub(crate) mod lanes;
+mod margin;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
 
+use margin::MarginBound;
+pub(crate) use margin::slack;
+
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
+use crate::exact_sum::{ExactTable, Grids};
 use crate::scale::Scale;
-use crate::view::Rows;
+use crate::view::{Rows, Source};
 
 /// Samples the kernel works on at a time.
 pub(crate) const BLOCK: usize = 64;
@@ -136,6 +141,7 @@ pub(crate) struct Packed<T> {
     half: Vec<T>,
     shift: Vec<T>,
     bound: Bound<T>,
+    margin: MarginBound<T>,
     /// The centers as they are, row-major.
     exact: Vec<f64>,
 }
@@ -160,6 +166,7 @@ impl<T: Element> Packed<T> {
             half: try_vec(what, k, T::default())?,
             shift: try_vec(what, d, T::default())?,
             bound: Bound::default(),
+            margin: MarginBound::default(),
             exact: try_vec(what, cells, 0.0)?,
         })
     }
@@ -203,6 +210,7 @@ impl<T: Element> Packed<T> {
             })
             .sum();
         self.bound = Bound::new(d, largest, reach);
+        self.margin = MarginBound::new(d, self.bound.largest);
     }
 
     /// The centers as they are, row-major.
@@ -215,22 +223,78 @@ impl<T: Element> Packed<T> {
         self.k
     }
 
-    /// Screens at most one block of rows from `first` on. Bits of the result name the rows that are not proven.
+    /// Screens at most one block of rows, for their margins too if wanted. Bits of the result name the rows that are not
+    /// proven.
     #[inline]
-    pub(crate) fn screen(&self, data: &Rows<'_, T>, first: usize, scratch: &mut Scratch<T>) -> u64 {
-        let source = data.source(first);
+    pub(crate) fn screen<const MARGINS: bool>(
+        &self,
+        source: &Source<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) -> u64 {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx512 => unsafe { avx512::screen(self, &source, scratch) },
+            Isa::Avx512 => unsafe { avx512::screen::<T, MARGINS>(self, source, scratch) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx2 => unsafe { avx2::screen(self, &source, scratch) },
+            Isa::Avx2 => unsafe { avx2::screen::<T, MARGINS>(self, source, scratch) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Neon => unsafe { neon::screen(self, &source, scratch) },
-            _ => scalar::screen(self, &source, scratch),
+            Isa::Neon => unsafe { neon::screen::<T, MARGINS>(self, source, scratch) },
+            _ => scalar::screen::<T, MARGINS>(self, source, scratch),
         }
+    }
+
+    /// The bits of at most one block of samples whose label is not proven by `table[label] < margin`.
+    #[inline]
+    pub(crate) fn doubtful(&self, labels: &[i32], margins: &[T], table: &[T]) -> u64 {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Avx512 => unsafe { avx512::doubtful(labels, margins, table) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Avx2 => unsafe { avx2::doubtful(labels, margins, table) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Neon => unsafe { neon::doubtful(labels, margins, table) },
+            _ => scalar::doubtful(labels, margins, table),
+        }
+    }
+
+    /// Takes a row of some weight from the sums of its old cluster (if any) and adds it to those of its new one.
+    /// `terms` is room for what is added: a number a feature, then the weight.
+    #[inline]
+    pub(crate) fn move_row<X: Into<f64> + Copy>(
+        &self,
+        table: &mut ExactTable,
+        grids: &Grids,
+        clusters: (Option<usize>, usize),
+        row: (&[X], f64),
+        terms: &mut [f64],
+    ) {
+        /// Fewer terms do not fill a register, and the call costs more than they do.
+        const FEW: usize = 8;
+        match self.isa {
+            _ if terms.len() < FEW => generic::move_row(table, grids, clusters, row, terms),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Avx512 => unsafe { avx512::move_row(table, grids, clusters, row, terms) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Avx2 => unsafe { avx2::move_row(table, grids, clusters, row, terms) },
+            _ => generic::move_row(table, grids, clusters, row, terms),
+        }
+    }
+}
+
+/// γₘ for a unit roundoff.
+fn gamma(unit: f64, m: usize) -> f64 {
+    let mu = m as f64 * unit;
+    if mu < 0.5 {
+        mu / (1.0 - mu)
+    } else {
+        f64::INFINITY
     }
 }
 
@@ -250,14 +314,6 @@ struct Bound<T> {
 impl<T: Element> Bound<T> {
     /// From the largest squared norm of a shifted center and of a shifted row, both nearly exact.
     fn new(d: usize, largest_square: f64, reach_square: f64) -> Self {
-        let gamma = |unit: f64, m: usize| {
-            let mu = m as f64 * unit;
-            if mu < 0.5 {
-                mu / (1.0 - mu)
-            } else {
-                f64::INFINITY
-            }
-        };
         let (own, wide) = (gamma(T::UNIT, d + 8), gamma(f64::EPSILON / 2.0, d + 8));
         // 1.01 covers the rounding of everything below, of the gap, and of the two norms.
         let largest = largest_square.sqrt() * 1.01;
@@ -308,6 +364,11 @@ pub(crate) struct Scratch<T> {
     block: Vec<Line<T>>,
     gaps: Line<T>,
     indices: Line<T>,
+    best: Line<T>,
+    second: Line<T>,
+    /// The negatives of the sums of squares of the rows.
+    negated: Line<T>,
+    margins: Line<T>,
 }
 
 impl<T: Element> Scratch<T> {
@@ -317,12 +378,22 @@ impl<T: Element> Scratch<T> {
             block: try_vec("a block of samples", d, zero)?,
             gaps: zero,
             indices: zero,
+            best: zero,
+            second: zero,
+            negated: zero,
+            margins: zero,
         })
     }
 
     /// Index of the center with the least score, for each row of the last block screened.
     pub(crate) fn labels(&self) -> [i32; BLOCK] {
         self.indices.0.map(|index| index.to_index().cast_signed())
+    }
+
+    /// How much farther than this center every other one is, at least, for each row of the last block screened with
+    /// margins; holds for rows whose label the screening proved.
+    pub(crate) fn margins(&self) -> [T; BLOCK] {
+        self.margins.0
     }
 }
 
@@ -353,7 +424,7 @@ impl<T: Element> Distances<T> {
     /// Squared distances ([`crate::squared_distance`]) of at most one block of rows from `first` on to each of
     /// `centers` (row-major), into `out`.
     pub(crate) fn compute(&mut self, data: &Rows<'_, T>, first: usize, centers: &[f64]) {
-        let source = data.source(first);
+        let source = data.source(first, BLOCK);
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.

@@ -138,13 +138,13 @@ lanes!(
 /// # Safety
 /// The CPU must have NEON.
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn screen<T: Element>(
+pub(super) unsafe fn screen<T: Element, const MARGINS: bool>(
     packed: &Packed<T>,
     source: &Source<'_, T>,
     scratch: &mut Scratch<T>,
 ) -> u64 {
     // SAFETY: the caller vouches for NEON.
-    unsafe { generic::screen::<T::Neon, 4>(packed, source, scratch) }
+    unsafe { generic::screen::<T::Neon, 4, MARGINS>(packed, source, scratch) }
 }
 
 /// As [`generic::distances`].
@@ -159,4 +159,14 @@ pub(super) unsafe fn distances<T: Element>(
 ) {
     // SAFETY: the caller vouches for NEON.
     unsafe { generic::distances::<T::Neon, <f64 as LanesOf>::Neon, 2>(work, source, centers) }
+}
+
+/// As [`generic::doubtful`].
+///
+/// # Safety
+/// The CPU must have NEON.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {
+    // SAFETY: the caller vouches for NEON.
+    unsafe { generic::doubtful::<T::Neon>(labels, margins, table) }
 }

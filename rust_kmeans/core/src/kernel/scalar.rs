@@ -89,13 +89,13 @@ macro_rules! four {
 four!(f32);
 four!(f64);
 
-pub(super) fn screen<T: Element>(
+pub(super) fn screen<T: Element, const MARGINS: bool>(
     packed: &Packed<T>,
     source: &Source<'_, T>,
     scratch: &mut Scratch<T>,
 ) -> u64 {
     // SAFETY: plain Rust needs no instruction set.
-    unsafe { generic::screen::<T::Scalar, 2>(packed, source, scratch) }
+    unsafe { generic::screen::<T::Scalar, 2, MARGINS>(packed, source, scratch) }
 }
 
 pub(super) fn distances<T: Element>(
@@ -105,4 +105,9 @@ pub(super) fn distances<T: Element>(
 ) {
     // SAFETY: plain Rust needs no instruction set.
     unsafe { generic::distances::<T::Scalar, <f64 as LanesOf>::Scalar, 2>(work, source, centers) }
+}
+
+pub(super) fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {
+    // SAFETY: plain Rust needs no instruction set.
+    unsafe { generic::doubtful::<T::Scalar>(labels, margins, table) }
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use ndarray::{Array2, ArrayView2};
-use rust_kmeans_core::{Element, Isa, Params, ValidParams};
+use rust_kmeans_core::{Algorithm, Element, Isa, Params, ValidParams};
 
 /// Labels by their definition: float64, sequential, ties to the lowest index.
 pub(crate) fn labels<T: Element>(data: ArrayView2<'_, T>, centers: ArrayView2<'_, T>) -> Vec<i32> {
@@ -55,6 +55,25 @@ pub(crate) fn params(isa: Option<Isa>, n_threads: usize, max_iter: usize) -> Val
         tol: 0.0,
         n_threads: Some(n_threads),
         isa,
+        ..Params::default()
+    }
+    .check()
+    .expect("valid parameters")
+}
+
+/// The same with an algorithm.
+pub(crate) fn params_of(
+    algorithm: Algorithm,
+    isa: Option<Isa>,
+    n_threads: usize,
+    max_iter: usize,
+) -> ValidParams {
+    Params {
+        max_iter,
+        algorithm,
+        n_threads: Some(n_threads),
+        isa,
+        ..Params::default()
     }
     .check()
     .expect("valid parameters")

@@ -1,0 +1,137 @@
+//! Bounds that prove labels without a look at the samples.
+//!
+//! # Method
+//! When the kernel has labelled a sample it knows its *margin*: how much farther than its own center every other center
+//! is, at least. Let centers move, center c by p(c). By the triangle inequality the distance of the sample to its own
+//! center grows by at most p(own), that to any other center shrinks by at most max p(c) over c ≠ own. So while
+//!
+//! Σ over iterations of p(own) + max_{c ≠ own} p(c) < margin
+//!
+//! the label stands. The sum is the same for all samples of a cluster. It is kept for each center from the start of the
+//! fit, and a sample stores its margin plus the sum of its center at that time: a sample whose label stands costs the
+//! reading of its label and of one number, and no write.
+//!
+//! This is the test of G. Hamerly, *Making k-means even faster*, SDM 2010, with both of his bounds in one number; drift
+//! taken relative to a cumulative sum is that of J. Drake and G. Hamerly, *Accelerated k-means with adaptive distance
+//! bounds*, OPT 2012.
+//!
+//! # Why it is exact
+//! Sums of drift are rounded up where they are compared and down where they are stored, margins down
+//! ([`crate::kernel`]), and movements, computed in float64, are enlarged by more than their rounding. Margins and
+//! movements are moved apart by the relative error of the float64 distance that defines labels, so what is proven is
+//! the order of the computed distances. A sample that is not proven gets its label from the kernel, as without bounds.
+
+use crate::element::Element;
+use crate::error::{Result, try_vec};
+use crate::kernel::slack;
+
+/// Margins of the samples, and how far centers have moved.
+pub(crate) struct Bounds<T> {
+    /// For each sample its margin plus the drift of its label when that was found, rounded down.
+    pub(crate) margins: Vec<T>,
+    pub(crate) drift: Drift<T>,
+}
+
+/// For each center Σ p(c) + max_{c' ≠ c} p(c').
+pub(crate) struct Drift<T> {
+    total: Vec<f64>,
+    /// The same, rounded down and up.
+    low: Vec<T>,
+    high: Vec<T>,
+    movement: Vec<f64>,
+}
+
+impl<T: Element> Bounds<T> {
+    /// Bounds that prove nothing, for `n` samples and `k` centers.
+    pub(crate) fn new(n: usize, k: usize) -> Result<Self> {
+        let what = "the bounds";
+        Ok(Self {
+            margins: try_vec(what, n, T::default())?,
+            drift: Drift {
+                total: try_vec(what, k, 0.0)?,
+                low: try_vec(what, k, T::default())?,
+                high: try_vec(what, k, T::default())?,
+                movement: try_vec(what, k, 0.0)?,
+            },
+        })
+    }
+}
+
+impl<T: Element> Drift<T> {
+    /// Starts from 0: all margins are about to be stored anew.
+    pub(crate) fn reset(&mut self) {
+        self.total.fill(0.0);
+        self.round();
+    }
+
+    /// Centers have moved.
+    pub(crate) fn advance(&mut self, old: &[T], new: &[T]) {
+        let d = old.len() / self.total.len();
+        let enlarged = 1.0 + 8.0 * slack(d);
+        let (mut largest, mut fastest, mut second) = (0.0_f64, 0, 0.0_f64);
+        let centers = old.chunks_exact(d).zip(new.chunks_exact(d));
+        for (c, (movement, (old, new))) in self.movement.iter_mut().zip(centers).enumerate() {
+            let mut squares = 0.0;
+            for (&old, &new) in old.iter().zip(new) {
+                let (old, new): (f64, f64) = (old.into(), new.into());
+                squares += (new - old) * (new - old);
+            }
+            *movement = if old == new {
+                0.0
+            } else {
+                (squares + d as f64 * f64::MIN_POSITIVE).sqrt() * enlarged
+            };
+            if *movement > largest {
+                (largest, fastest, second) = (*movement, c, largest);
+            } else {
+                second = second.max(*movement);
+            }
+        }
+        for (c, (total, &own)) in self.total.iter_mut().zip(&self.movement).enumerate() {
+            let others = if c == fastest { second } else { largest };
+            if own + others > 0.0 {
+                *total = (*total + (own + others) * enlarged).next_up();
+            }
+        }
+        self.round();
+    }
+
+    fn round(&mut self) {
+        let unit = 4.0 * T::UNIT;
+        for ((low, high), &total) in self.low.iter_mut().zip(&mut self.high).zip(&self.total) {
+            (*low, *high) = if total == 0.0 {
+                (T::default(), T::default())
+            } else {
+                let enough = total.max(T::TINY * 2.0);
+                (
+                    T::from_f64(total * (1.0 - unit)),
+                    T::from_f64(enough * (1.0 + unit)),
+                )
+            };
+            if total < T::TINY * 2.0 {
+                *low = T::default();
+            }
+        }
+    }
+
+    /// What a sample that just got `label` with `margin` stores.
+    #[inline(always)]
+    pub(crate) fn store(&self, label: i32, margin: T) -> T {
+        let at = usize::try_from(label).unwrap_or(usize::MAX);
+        let Some(&drift) = self.low.get(at) else {
+            return T::from_f64(f64::NEG_INFINITY);
+        };
+        let sum = margin + drift;
+        let size = if sum < T::default() {
+            T::default() - sum
+        } else {
+            sum
+        };
+        sum - size * T::from_f64(4.0 * T::UNIT)
+    }
+
+    /// What margins are compared with, one entry a center.
+    pub(crate) fn high(&self) -> &[T] {
+        &self.high
+    }
+}

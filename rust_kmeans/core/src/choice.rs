@@ -1,0 +1,107 @@
+//! Which algorithm the next iteration uses. Decided from counts alone, so that a fit does the same work every time; no
+//! decision changes a result.
+
+use crate::params::Algorithm;
+
+/// How an iteration finds the labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The dense kernel on every sample.
+    Dense,
+    /// The same, storing margins for the iterations that follow.
+    Fill,
+    /// The dense kernel on the samples whose label the bounds do not prove.
+    Bounded,
+}
+
+/// Of all samples, how many may change their label in an iteration for bounds to be worth storing.
+const SETTLING: f64 = 0.2;
+/// Least n·d·k for which bounds are tried: below, an iteration takes microseconds.
+const SMALL: usize = 50_000;
+/// Most iterations between two trials of the bounds.
+const LONGEST_REST: usize = 32;
+
+/// Chooses the way of each iteration from what the ones before found.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    asked: Algorithm,
+    n: usize,
+    /// Cost of a sample: dense, as a survivor of the bounds, and of the bounds' test, in operations.
+    dense: f64,
+    survivor: f64,
+    test: f64,
+    next: Way,
+    bounded: bool,
+    /// Dense iterations left before bounds are tried again, and how many there will be after the next failure.
+    resting: usize,
+    rest: usize,
+}
+
+impl Choice {
+    pub(crate) fn new(asked: Algorithm, n: usize, d: usize, k: usize) -> Self {
+        let asked = match asked {
+            // One center is everybody's; then, and for tiny problems, there is nothing to save.
+            _ if k == 1 => Algorithm::Lloyd,
+            Algorithm::Auto if n.saturating_mul(d).saturating_mul(k) < SMALL => Algorithm::Lloyd,
+            asked => asked,
+        };
+        let (k, d) = (k as f64, d as f64);
+        let dense = d * k + 4.0 * d + 4.0 * k + 20.0;
+        Self {
+            asked,
+            n,
+            dense,
+            survivor: dense + 6.0 * d + 60.0,
+            test: 15.0,
+            next: if asked == Algorithm::Hamerly {
+                Way::Fill
+            } else {
+                Way::Dense
+            },
+            bounded: false,
+            resting: 0,
+            rest: 2,
+        }
+    }
+
+    /// The way of the next iteration.
+    pub(crate) fn next(&self) -> Way {
+        self.next
+    }
+
+    /// Takes note of an iteration: how many samples changed their label, and how many the kernel looked at.
+    pub(crate) fn observe(&mut self, changed: usize, looked_at: usize) {
+        self.bounded |= self.next == Way::Bounded;
+        self.next = match (self.asked, self.next) {
+            (Algorithm::Lloyd, _) => Way::Dense,
+            (Algorithm::Hamerly, _) | (Algorithm::Auto, Way::Fill) => Way::Bounded,
+            (Algorithm::Auto, Way::Dense) => {
+                self.resting = self.resting.saturating_sub(1);
+                if self.resting == 0 && changed as f64 <= SETTLING * self.n as f64 {
+                    Way::Fill
+                } else {
+                    Way::Dense
+                }
+            }
+            (Algorithm::Auto, Way::Bounded) => {
+                let cost = self.test * self.n as f64 + self.survivor * looked_at as f64;
+                if cost <= self.dense * self.n as f64 {
+                    Way::Bounded
+                } else {
+                    self.resting = self.rest;
+                    self.rest = (self.rest * 2).min(LONGEST_REST);
+                    Way::Dense
+                }
+            }
+        };
+    }
+
+    /// What the fit has used: [`Algorithm::Hamerly`] if bounds proved labels in some iteration.
+    pub(crate) fn used(&self) -> Algorithm {
+        if self.bounded {
+            Algorithm::Hamerly
+        } else {
+            Algorithm::Lloyd
+        }
+    }
+}

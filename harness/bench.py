@@ -267,6 +267,7 @@ def _row(
         memory_method=method,
         n_threads=spec.n_threads,
         isa=facts.get("isa") or "",
+        algorithm=facts.get("algorithm") or "",
         init=facts.get("init", ""),
         n_init=facts.get("n_init"),
         tol=facts.get("tol"),

@@ -79,8 +79,8 @@ class FitResult:
         The implementation's own timing of its fit, in seconds, where it has one.
     started_peak_rss_bytes : int or None
         Exact peak resident set of a process the fit started and waited for, where it reports it.
-    isa : str or None
-        Instruction set the implementation chose, where it reports it.
+    isa, algorithm : str or None
+        Instruction set and algorithm the implementation chose, where it reports them.
     """
 
     centers: FloatArray
@@ -92,6 +92,7 @@ class FitResult:
     reported_fit_seconds: float | None = None
     started_peak_rss_bytes: int | None = None
     isa: str | None = None
+    algorithm: str | None = None
 
 
 class Implementation(Protocol[State]):

@@ -71,6 +71,7 @@ FIELDS_OF_EVENT: dict[str, dict[str, tuple[type, ...]]] = {
         "reported_fit_seconds": _MAYBE_NUMBER,
         "started_peak_rss_bytes": _MAYBE_WHOLE,
         "isa": (str, type(None)),
+        "algorithm": (str, type(None)),
         "init": (str,),
         "n_init": _MAYBE_WHOLE,
         "max_iter": _MAYBE_WHOLE,

@@ -51,8 +51,8 @@ class Row:
         What each method saw, and which made the peak.
     n_threads : int
         The core budget.
-    isa : str
-        Instruction set the implementation chose, where it tells.
+    isa, algorithm : str
+        Instruction set and algorithm the implementation chose, where it tells.
     init, n_init, tol, max_iter, seed
         What was really used.
     """
@@ -91,6 +91,7 @@ class Row:
     memory_method: str
     n_threads: int
     isa: str
+    algorithm: str
     init: str
     n_init: int | None
     tol: float | None

@@ -185,6 +185,7 @@ def _plain(result: FitResult) -> dict[str, object]:
         "reported_fit_seconds": _number(result.reported_fit_seconds),
         "started_peak_rss_bytes": result.started_peak_rss_bytes,
         "isa": result.isa,
+        "algorithm": result.algorithm,
         "init": result.settings.init,
         "n_init": result.settings.n_init,
         "max_iter": result.settings.max_iter,

@@ -115,6 +115,7 @@ class Binary:
             reported_fit_seconds=said["fit_seconds"],
             started_peak_rss_bytes=said["peak_rss_bytes"],
             isa=said["isa"],
+            algorithm=said["algorithm"],
         )
 
     def predict(self, state: BinaryState, result: FitResult) -> None:

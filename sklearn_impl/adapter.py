@@ -95,6 +95,8 @@ class EstimatorAdapter:
             settings=_settings(estimator.get_params()),
             labels=np.asarray(estimator.labels_),
             isa=self.isa(),
+            # Ours says what it chose, scikit-learn's KMeans what it was told; MiniBatchKMeans has no choice.
+            algorithm=getattr(estimator, "algorithm_", getattr(estimator, "algorithm", None)),
         )
 
     def predict(self, state: EstimatorState, result: FitResult) -> LabelArray:

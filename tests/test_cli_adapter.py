@@ -35,6 +35,7 @@ np.save(options["--centers"], X[:k])
 np.save(options["--labels"], np.zeros(len(X), dtype=np.int32))
 print(json.dumps(dict(n_samples=len(X), n_features=X.shape[1], n_clusters=k, dtype=str(X.dtype), n_iter=3,
     inertia=1.5, read_seconds=0.1, seeding_seconds=0.2, fit_seconds=0.3, n_threads=1, isa="scalar",
+    algorithm="lloyd",
     version="9.8.7", peak_rss_bytes=4096)))
 """
 
@@ -77,6 +78,7 @@ def test_matched_track_passes_the_start_and_reads_what_was_written(dataset: Data
     np.testing.assert_array_equal(result.centers, dataset.load()[:4])
     assert result.labels is not None
     assert (result.n_iter, result.reported_inertia, result.isa) == (3, 1.5, "scalar")
+    assert result.algorithm == "lloyd"
     assert (result.reported_fit_seconds, result.started_peak_rss_bytes) == (0.3, 4096)
     assert result.seeding_seconds is None
     binary.close(state)

@@ -48,6 +48,7 @@ ROW = Row(
     memory_method="vmhwm",
     n_threads=2,
     isa="",
+    algorithm="lloyd",
     init="given",
     n_init=1,
     tol=0.0,

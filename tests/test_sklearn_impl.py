@@ -62,6 +62,7 @@ def test_matched_track_starts_where_it_is_told(name: str, dataset: Dataset) -> N
         np.testing.assert_array_equal(labels, result.labels)
         assert (labels == reference.labels).mean() > 0.998
     assert (result.isa is None) == (name != "rust")
+    assert (result.algorithm is None) == (name == "minibatch")
     implementation.close(state)
 
 

@@ -41,7 +41,7 @@ GENERATORS = ("blobs", "two-gaussians", "mnist")
 MEMORY_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 app = typer.Typer(
-    help=__doc__,
+    help="Measure k-means implementations on identical data; without a command: run.",
     no_args_is_help=False,
     add_completion=False,
     pretty_exceptions_enable=False,

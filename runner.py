@@ -28,7 +28,17 @@ from harness import bench, datasets, environment, headline, terminal
 from harness.errors import UserError
 from harness.isolate import Limits, probe
 from harness.registry import ENTRIES, select
-from harness.scenario import DTYPES, PRESETS, TRACKS, Grid, Track, locate_real, parse_axis, parse_names
+from harness.scenario import (
+    DTYPES,
+    PRESETS,
+    SOURCES,
+    TRACKS,
+    Grid,
+    Track,
+    locate_real,
+    parse_axis,
+    parse_names,
+)
 
 ROOT = Path(__file__).resolve().parent
 CACHE = ROOT / "data"
@@ -37,7 +47,6 @@ INTERRUPTED = 130
 #: scikit-learn takes no larger seed.
 MAX_SEED = 2**32 - 1
 NOT_IN_ENVIRONMENT = ("ctx", "quick", "fresh", "return")
-GENERATORS = ("blobs", "two-gaussians", "mnist")
 MEMORY_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 app = typer.Typer(
@@ -341,13 +350,13 @@ def _narrowed(
 
 
 def _source(text: str) -> str:
-    if text in GENERATORS:
+    if text in SOURCES:
         return text
     if Path(text).exists():
         return str(Path(text).resolve())
-    close = difflib.get_close_matches(text, GENERATORS, n=1)
+    close = difflib.get_close_matches(text, list(SOURCES), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise UserError(f"--data: no file {text!r}{hint}; give a file or one of {', '.join(GENERATORS)}")
+    raise UserError(f"--data: no file {text!r}{hint}; give a file or one of {', '.join(SOURCES)}")
 
 
 def _words(text: str) -> tuple[str, ...]:

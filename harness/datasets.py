@@ -351,7 +351,9 @@ def _recipe(spec: DatasetSpec, cache: Path) -> _Recipe:
     if spec.kind == "blobs":
         shape = (spec.n_samples, spec.n_features)
         arguments = {"seed": spec.seed, "spread": float(spec.spread), "imbalance": float(spec.imbalance)}
-        blocks = generate.blobs(*shape, spec.n_clusters, **arguments)  # type: ignore[arg-type]
+        blocks = generate.blobs(
+            *shape, spec.n_clusters, seed=spec.seed, spread=spec.spread, imbalance=spec.imbalance
+        )
         samples = {**start, **arguments, "kind": spec.kind, "shape": shape, "dtype": spec.dtype}
         return _Recipe(spec, "blobs", samples, start, False, (), lambda: (shape, blocks))
     if spec.kind == "two-gaussians":

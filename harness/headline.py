@@ -8,14 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from harness.record import Row
 from harness.registry import ENTRIES
 from harness.scenario import TRACKS
-from harness.terminal import format_seconds
+from harness.terminal import bare_table, format_seconds
 
 #: The implementation the summary is about.
 OURS = "rust"
@@ -255,7 +254,7 @@ def _track_order(track: str, dtype: str) -> tuple[int, str]:
 
 
 def _cell_table(title: str, members: Sequence[Cell], baseline: str) -> Table:
-    table = _table(title)
+    table = bare_table(title)
     table.add_column("cell", no_wrap=True)
     table.add_column("track", no_wrap=True)
     for heading in (OURS, f"over {baseline}", "over best peer"):
@@ -283,7 +282,7 @@ def _cell_table(title: str, members: Sequence[Cell], baseline: str) -> Table:
 
 
 def _mean_table(found: Sequence[Mean]) -> Table:
-    table = _table("geometric means")
+    table = bare_table("geometric means")
     for heading in ("track", "type", "over", "cells", "geometric mean", "worst", "worst cell"):
         right = heading in ("cells", "geometric mean", "worst")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
@@ -298,18 +297,6 @@ def _mean_table(found: Sequence[Mean]) -> Table:
             mean.worst.scenario,
         )
     return table
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-        box=SIMPLE,
-        pad_edge=False,
-        collapse_padding=True,
-    )
 
 
 def _times(ratio: float | None) -> str:

@@ -189,4 +189,5 @@ def _parse(cells: list[str], path: Path, number: int) -> Row:
             raise UserError(
                 f"{path}: line {number}, column {column.name}: {cell!r} is not a number; move the file away"
             ) from None
+    # Each value has just been given the type its column declares, which mypy cannot follow.
     return Row(**values)  # type: ignore[arg-type]

@@ -12,6 +12,9 @@ from typing import Literal
 
 from harness.errors import UserError
 
+Kind = Literal["blobs", "two-gaussians", "mnist", "file"]
+#: What a source is that is no file.
+SOURCES: dict[str, Kind] = {"blobs": "blobs", "two-gaussians": "two-gaussians", "mnist": "mnist"}
 Track = Literal["matched", "default"]
 TRACKS: tuple[Track, ...] = ("matched", "default")
 DTYPES = ("float32", "float64")
@@ -53,7 +56,7 @@ class DatasetSpec:
         Columns of a table to keep (all numeric ones when empty) and to leave out.
     """
 
-    kind: Literal["blobs", "two-gaussians", "mnist", "file"]
+    kind: Kind
     n_samples: int
     n_features: int
     n_clusters: int
@@ -144,8 +147,7 @@ class Grid:
 
     def _scenario(self, n: int, d: int, k: int, dtype: str) -> Scenario:
         generated = self.source in ("blobs", "two-gaussians")
-        kind: Literal["blobs", "two-gaussians", "mnist", "file"]
-        kind = self.source if generated or self.source == "mnist" else "file"  # type: ignore[assignment]
+        kind = SOURCES.get(self.source, "file")
         spec = DatasetSpec(
             kind=kind,
             n_samples=n,

@@ -157,6 +157,19 @@ def print_csv_paths(console: Console, folder: Path) -> None:
         console.print(f"  {path.name}", highlight=False, soft_wrap=True, markup=False)
 
 
+def bare_table(title: str) -> Table:
+    """Return a table without a frame, titled at its left."""
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+
+
 def format_seconds(seconds: float | None) -> str:
     """Return a time with its unit, three digits."""
     if seconds is None:
@@ -168,15 +181,7 @@ def format_seconds(seconds: float | None) -> str:
 
 
 def _table(title: str, rows: Sequence[Row], baseline: str) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-        box=SIMPLE,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    table = bare_table(title)
     table.add_column("implementation", no_wrap=True)
     for heading in ("fit", "ratio", "iter", "peak MiB", "fit MiB", "objective"):
         table.add_column(heading, justify="right", no_wrap=True)

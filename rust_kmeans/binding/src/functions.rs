@@ -314,15 +314,15 @@ pub(crate) fn inertia<'py>(
         centers: &Bound<'_, PyAny>,
         weights: Option<&[f64]>,
         labels: &[i32],
-        pool: &core::Pool,
+        (pool, isa): (&core::Pool, Isa),
     ) -> PyResult<f64> {
         let mut borrowed: Option<PyReadonlyArray2<'_, T>> = None;
         let view = arrays::centers(centers, &mut borrowed)?;
         run(centers.py(), |_| {
-            core::inertia(rows, view, weights, labels, pool)
+            core::inertia(rows, view, weights, labels, (pool, isa))
         })
     }
-    let (pool, _) = engine(n_threads)?;
+    let (pool, isa) = engine(n_threads)?;
     let weights = arrays::weights(&sample_weight);
     let labels = labels.as_array().to_vec();
     for_type!(Matrix::new("X", X)?, |rows| typed(
@@ -330,7 +330,7 @@ pub(crate) fn inertia<'py>(
         centers,
         weights.as_deref(),
         &labels,
-        &pool
+        (&pool, isa)
     ))
 }
 

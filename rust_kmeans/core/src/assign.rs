@@ -5,8 +5,8 @@ use ndarray::ArrayView2;
 use crate::bounds::{Bounds, Drift};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
-use crate::exact_sum::{ExactSum, ExactTable, Grid, Grids};
-use crate::kernel::{BLOCK, Isa, Packed, Scratch};
+use crate::exact_sum::{ExactSum, ExactTable, Grid};
+use crate::kernel::{BLOCK, Isa, Move, Moving, Packed, Scratch, own_distances};
 use crate::partial::Partial;
 use crate::pool::{Pool, rows_per_piece};
 use crate::scale::{Scale, check_centers};
@@ -72,8 +72,11 @@ pub fn assign_block<T: Element>(
     let job = Job {
         packed: &packed,
         data: &data,
-        weights,
-        grids: Some(&grids),
+        moving: Some(Moving {
+            data: &data,
+            weights,
+            grids: &grids,
+        }),
     };
     assign(&job, &mut labels, (pool, &mut workers));
     for worker in &mut workers {
@@ -85,7 +88,8 @@ pub fn assign_block<T: Element>(
         weights,
         packed.exact(),
         &labels,
-        (partial.inertia_grid, pool, &mut workers),
+        (partial.inertia_grid, isa),
+        (pool, &mut workers),
     );
     Ok((labels, partial))
 }
@@ -109,15 +113,14 @@ pub fn predict<T: Element>(
     let job = Job {
         packed: &packed,
         data: &data,
-        weights: None,
-        grids: None,
+        moving: None,
     };
     assign(&job, &mut labels, (pool, &mut workers));
     Ok(labels)
 }
 
 /// The weighted sum of squared distances of each row to the center its label names, in float64; the same bits for any
-/// number of threads.
+/// number of threads and any instruction set. A distance of 16 features or more is summed as sixteen sums side by side.
 ///
 /// # Errors
 /// As [`assign_block`]; [`Error::Parameter`] for a label outside `0..n_clusters`.
@@ -126,7 +129,7 @@ pub fn inertia<T: Element>(
     centers: ArrayView2<'_, T>,
     weights: Option<&[f64]>,
     labels: &[i32],
-    pool: &Pool,
+    (pool, isa): (&Pool, Isa),
 ) -> Result<f64> {
     data.check_shape()?;
     check_rows("labels", labels.len(), data.n_rows())?;
@@ -144,7 +147,8 @@ pub fn inertia<T: Element>(
     }
     let grid = Scale::of(data, weights, pool)?.distance_grid(&exact);
     let mut workers = Worker::team(pool, &data, 0, false)?;
-    Ok(sum_of_distances(&data, weights, &exact, labels, (grid, pool, &mut workers)).value())
+    let team = (pool, workers.as_mut_slice());
+    Ok(sum_of_distances(&data, weights, &exact, labels, (grid, isa.check()?), team).value())
 }
 
 /// What one thread has to itself.
@@ -157,8 +161,9 @@ pub(crate) struct Worker<T> {
     /// Labels and margins of the last block screened.
     fresh: [i32; BLOCK],
     margins: [T; BLOCK],
+    /// Rows of the block that change their cluster.
+    moves: [Move; BLOCK],
     row: Vec<f64>,
-    terms: Vec<f64>,
     inertia: ExactSum,
 }
 
@@ -175,14 +180,14 @@ impl<T: Element> Worker<T> {
         (0..threads)
             .map(|_| {
                 Ok(Self {
-                    scratch: Scratch::new(d)?,
+                    scratch: Scratch::new(k, d)?,
                     sums: ExactTable::new(if with_sums { k } else { 0 }, d + 1)?,
                     changed: 0,
                     screened: 0,
                     fresh: [0; BLOCK],
                     margins: [T::default(); BLOCK],
-                    row: try_vec("a row", d + 1, 0.0)?,
-                    terms: try_vec("a row", d + 1, 0.0)?,
+                    moves: [Move::default(); BLOCK],
+                    row: try_vec("a row", d, 0.0)?,
                     inertia: ExactSum::default(),
                 })
             })
@@ -200,9 +205,8 @@ impl<T: Element> Worker<T> {
 pub(crate) struct Job<'a, 'd, T> {
     pub(crate) packed: &'a Packed<T>,
     pub(crate) data: &'a Rows<'d, T>,
-    pub(crate) weights: Option<&'a [f64]>,
     /// Where sums are wanted.
-    pub(crate) grids: Option<&'a Grids>,
+    pub(crate) moving: Option<Moving<'a, 'd, T>>,
 }
 
 /// What relabelling found.
@@ -229,12 +233,7 @@ pub(crate) fn assign<T: Element>(
             for (block, labels) in labels.chunks_mut(BLOCK).enumerate() {
                 let first = at * piece + block * BLOCK;
                 job.screen::<false>(job.data.source(first, BLOCK), worker);
-                let mut changed = differing(labels, &worker.fresh);
-                while changed != 0 {
-                    let i = changed.trailing_zeros() as usize;
-                    changed &= changed - 1;
-                    job.relabel(first + i, &mut labels[i], i, worker);
-                }
+                job.relabel(first, labels, worker);
             }
         },
     );
@@ -302,13 +301,7 @@ impl<T: Element> Part<'_, T> {
             let source = job.data.source(self.first + first, BLOCK);
             job.screen::<true>(source, worker);
             let rows = first..self.labels.len().min(first + BLOCK);
-            let labels = &mut self.labels[rows.clone()];
-            let mut changed = differing(labels, &worker.fresh);
-            while changed != 0 {
-                let i = changed.trailing_zeros() as usize;
-                changed &= changed - 1;
-                job.relabel(self.first + first + i, &mut labels[i], i, worker);
-            }
+            job.relabel(self.first + first, &mut self.labels[rows.clone()], worker);
             let found = worker.fresh.iter().zip(&worker.margins);
             for (stored, (&label, &margin)) in self.margins[rows].iter_mut().zip(found) {
                 *stored = self.drift.store(label, margin);
@@ -316,9 +309,9 @@ impl<T: Element> Part<'_, T> {
         }
     }
 
-    /// Collects the rows that are not proven into full blocks.
+    /// Collects the rows that are not proven into full blocks, each screened when the next one is known.
     fn screen_doubtful(&mut self, job: &Job<'_, '_, T>, worker: &mut Worker<T>) {
-        let mut listed = [0; 2 * BLOCK];
+        let mut listed = [0; 3 * BLOCK];
         let mut count = 0;
         for first in (0..self.labels.len()).step_by(BLOCK) {
             let rows = first..self.labels.len().min(first + BLOCK);
@@ -330,30 +323,40 @@ impl<T: Element> Part<'_, T> {
             while doubtful != 0 {
                 let row = self.first + first + doubtful.trailing_zeros() as usize;
                 doubtful &= doubtful - 1;
-                job.data.prefetch(row);
                 listed[count] = row;
                 count += 1;
             }
-            if count >= BLOCK {
-                self.screen_listed(&listed[..BLOCK], job, worker);
+            if count >= 2 * BLOCK {
+                self.screen_listed(listed[..count].split_at(BLOCK), job, worker);
                 listed.copy_within(BLOCK.., 0);
                 count -= BLOCK;
             }
         }
-        if count > 0 {
-            self.screen_listed(&listed[..count], job, worker);
+        let (first, rest) = listed[..count].split_at(count.min(BLOCK));
+        if !first.is_empty() {
+            self.screen_listed((first, rest), job, worker);
+        }
+        if !rest.is_empty() {
+            self.screen_listed((rest, &[]), job, worker);
         }
     }
 
-    fn screen_listed(&mut self, rows: &[usize], job: &Job<'_, '_, T>, worker: &mut Worker<T>) {
-        job.screen::<true>(job.data.listed(rows), worker);
+    fn screen_listed(
+        &mut self,
+        (rows, following): (&[usize], &[usize]),
+        job: &Job<'_, '_, T>,
+        worker: &mut Worker<T>,
+    ) {
+        job.screen::<true>(job.data.listed(rows, following), worker);
+        let mut count = 0;
         for (i, &row) in rows.iter().enumerate() {
-            let at = row - self.first;
-            if self.labels[at] != worker.fresh[i] {
-                job.relabel(row, &mut self.labels[at], i, worker);
-            }
-            self.margins[at] = self.drift.store(worker.fresh[i], worker.margins[i]);
+            let (at, new) = (row - self.first, worker.fresh[i]);
+            let old = std::mem::replace(&mut self.labels[at], new);
+            worker.moves[count] = Move { row, old, new };
+            count += usize::from(old != new);
+            self.margins[at] = self.drift.store(new, worker.margins[i]);
         }
+        job.move_rows(count, worker);
     }
 }
 
@@ -370,34 +373,34 @@ impl<T: Element> Job<'_, '_, T> {
         while unproven != 0 {
             let i = unproven.trailing_zeros() as usize;
             unproven &= unproven - 1;
-            let d = self.data.n_columns();
             self.data.read_row(source.index(i), &mut worker.row);
-            worker.fresh[i] = nearest(&worker.row[..d], self.packed.exact());
+            worker.fresh[i] = nearest(&worker.row, self.packed.exact());
             worker.margins[i] = T::from_f64(f64::NEG_INFINITY);
         }
     }
 
-    /// Gives a row the label in place `i` of the worker's block, which is another one.
-    fn relabel(&self, row: usize, label: &mut i32, i: usize, worker: &mut Worker<T>) {
-        let fresh = worker.fresh[i];
-        worker.changed += 1;
-        if let Some(grids) = self.grids {
-            let clusters = (
-                usize::try_from(*label).ok(),
-                usize::try_from(fresh).unwrap_or(0),
-            );
-            let weight = self.weights.map_or(1.0, |weights| weights[row]);
-            let (sums, terms) = (&mut worker.sums, &mut worker.terms);
-            if let Some(values) = self.data.row(row) {
-                self.packed
-                    .move_row(sums, grids, clusters, (values, weight), terms);
-            } else {
-                self.data.read_row(row, &mut worker.row);
-                self.packed
-                    .move_row(sums, grids, clusters, (&worker.row, weight), terms);
-            }
+    /// Gives the rows from `first` on the worker's fresh labels.
+    fn relabel(&self, first: usize, labels: &mut [i32], worker: &mut Worker<T>) {
+        let mut changed = differing(labels, &worker.fresh);
+        let mut count = 0;
+        while changed != 0 {
+            let i = changed.trailing_zeros() as usize;
+            changed &= changed - 1;
+            let (row, new) = (first + i, worker.fresh[i]);
+            let old = std::mem::replace(&mut labels[i], new);
+            worker.moves[count] = Move { row, old, new };
+            count += 1;
         }
-        *label = fresh;
+        self.move_rows(count, worker);
+    }
+
+    /// Brings the sums up to date with the worker's first `count` moves.
+    fn move_rows(&self, count: usize, worker: &mut Worker<T>) {
+        worker.changed += count;
+        if let (Some(moving), true) = (&self.moving, count > 0) {
+            let moves = &worker.moves[..count];
+            self.packed.move_rows(&mut worker.sums, moving, moves);
+        }
     }
 }
 
@@ -424,6 +427,9 @@ fn differing(labels: &[i32], fresh: &[i32; BLOCK]) -> u64 {
     }
     bits
 }
+
+/// Centers whose distances are summed side by side: one alone would wait for each addition.
+const TOGETHER: usize = 8;
 
 /// The label of one row by its definition.
 fn nearest(x: &[f64], centers: &[f64]) -> i32 {
@@ -455,41 +461,24 @@ fn nearest(x: &[f64], centers: &[f64]) -> i32 {
     best.1
 }
 
-/// Weighted features of a row, then its weight: what it adds to the sums of its cluster.
-pub(crate) fn weighted_row<T: Element>(
-    data: &Rows<'_, T>,
-    row: usize,
-    weights: Option<&[f64]>,
-    out: &mut [f64],
-) {
-    data.read_row(row, out);
-    let weight = weights.map_or(1.0, |weights| weights[row]);
-    if let Some((last, features)) = out.split_last_mut() {
-        if weights.is_some() {
-            for x in features {
-                *x *= weight;
-            }
-        }
-        *last = weight;
-    }
-}
-
-/// The weighted sum of squared distances of each row to its center.
+/// The weighted sum of squared distances of each row to its center ([`own_distances`]).
 pub(crate) fn sum_of_distances<T: Element>(
     data: &Rows<'_, T>,
     weights: Option<&[f64]>,
     centers: &[f64],
     labels: &[i32],
-    (grid, pool, workers): (Grid, &Pool, &mut [Worker<T>]),
+    (grid, isa): (Grid, Isa),
+    (pool, workers): (&Pool, &mut [Worker<T>]),
 ) -> ExactSum {
     let piece = rows_per_piece(labels.len(), workers.len());
     pool.for_each(
         labels.chunks(piece).enumerate(),
         workers,
         |worker, (at, labels)| {
-            for (group, labels) in labels.chunks(TOGETHER).enumerate() {
-                let first = at * piece + group * TOGETHER;
-                let mut distances = own_distances(data, first, centers, labels, &mut worker.row);
+            for (block, labels) in labels.chunks(BLOCK).enumerate() {
+                let first = at * piece + block * BLOCK;
+                let mut distances = [0.0; BLOCK];
+                own_distances(isa, data, first, (centers, labels), &mut distances);
                 if let Some(weights) = weights {
                     for (distance, &weight) in distances.iter_mut().zip(&weights[first..]) {
                         *distance *= weight;
@@ -504,47 +493,6 @@ pub(crate) fn sum_of_distances<T: Element>(
         total.merge(std::mem::take(&mut worker.inertia));
     }
     total
-}
-
-/// Distances that are summed side by side: one alone would wait for each addition.
-const TOGETHER: usize = 8;
-
-/// Squared distances of at most [`TOGETHER`] rows to the centers their labels name, each as [`squared_distance`].
-fn own_distances<T: Element>(
-    data: &Rows<'_, T>,
-    first: usize,
-    centers: &[f64],
-    labels: &[i32],
-    row: &mut [f64],
-) -> [f64; TOGETHER] {
-    let d = data.n_columns();
-    let center = |label: i32| {
-        let start = usize::try_from(label).unwrap_or(0) * d;
-        &centers[start..start + d]
-    };
-    let mut sums = [0.0; TOGETHER];
-    match (
-        data.packed(first, TOGETHER),
-        <[i32; TOGETHER]>::try_from(labels),
-    ) {
-        (Some(values), Ok(labels)) => {
-            let centers = labels.map(center);
-            let rows: [&[T]; TOGETHER] = std::array::from_fn(|i| &values[i * d..(i + 1) * d]);
-            for j in 0..d {
-                for (sum, (x, center)) in sums.iter_mut().zip(rows.iter().zip(&centers)) {
-                    let difference: f64 = x[j].into() - center[j];
-                    *sum += difference * difference;
-                }
-            }
-        }
-        _ => {
-            for (i, (sum, &label)) in sums.iter_mut().zip(labels).enumerate() {
-                data.read_row(first + i, row);
-                *sum = squared_distance(&row[..d], center(label));
-            }
-        }
-    }
-    sums
 }
 
 /// The centers in row-major order, checked: at least one, as many columns as the data, finite.

@@ -71,15 +71,10 @@ impl<T: Element> Drift<T> {
         let (mut largest, mut fastest, mut second) = (0.0_f64, 0, 0.0_f64);
         let centers = old.chunks_exact(d).zip(new.chunks_exact(d));
         for (c, (movement, (old, new))) in self.movement.iter_mut().zip(centers).enumerate() {
-            let mut squares = 0.0;
-            for (&old, &new) in old.iter().zip(new) {
-                let (old, new): (f64, f64) = (old.into(), new.into());
-                squares += (new - old) * (new - old);
-            }
             *movement = if old == new {
                 0.0
             } else {
-                (squares + d as f64 * f64::MIN_POSITIVE).sqrt() * enlarged
+                (squared_shift(old, new) + d as f64 * f64::MIN_POSITIVE).sqrt() * enlarged
             };
             if *movement > largest {
                 (largest, fastest, second) = (*movement, c, largest);
@@ -134,4 +129,23 @@ impl<T: Element> Drift<T> {
     pub(crate) fn high(&self) -> &[T] {
         &self.high
     }
+}
+
+/// Σ (new − old)², in float64, as eight sums side by side.
+pub(crate) fn squared_shift<T: Element>(old: &[T], new: &[T]) -> f64 {
+    const SIDE: usize = 8;
+    let mut sums = [0.0; SIDE];
+    let mut add = |old: &[T], new: &[T]| {
+        for (sum, (&old, &new)) in sums.iter_mut().zip(old.iter().zip(new)) {
+            let shift = new.into() - old.into();
+            *sum += shift * shift;
+        }
+    };
+    let (olds, old_rest) = old.as_chunks::<SIDE>();
+    let (news, new_rest) = new.as_chunks::<SIDE>();
+    for (old, new) in olds.iter().zip(news) {
+        add(old, new);
+    }
+    add(old_rest, new_rest);
+    sums.iter().sum()
 }

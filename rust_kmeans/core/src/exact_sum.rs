@@ -130,37 +130,63 @@ impl ExactSum {
     }
 }
 
-/// Grids of several quantities side by side, laid out for vector loops.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// Sums that are changed side by side: rows of tables are padded to whole steps.
+pub(crate) const STEP: usize = 8;
+
+/// Grids of several quantities side by side, laid out for vector loops: whole steps, the last one padded.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Grids {
-    pub(crate) high: Vec<f64>,
-    pub(crate) low: Vec<f64>,
+    high: Vec<f64>,
+    low: Vec<f64>,
+    columns: usize,
 }
 
 impl Grids {
-    pub(crate) fn push(&mut self, grid: Grid) {
-        self.high.push(grid.high);
-        self.low.push(grid.low);
+    /// From the high and low numbers ([`Grid::parts`]) of each quantity.
+    pub(crate) fn from_parts(mut high: Vec<f64>, mut low: Vec<f64>) -> Self {
+        let columns = high.len();
+        // Zero is cut into zeros by any grid.
+        high.resize(columns.next_multiple_of(STEP), 1.0);
+        low.resize(columns.next_multiple_of(STEP), 1.0);
+        Self { high, low, columns }
+    }
+
+    /// Inverse of [`Grids::from_parts`].
+    pub(crate) fn into_parts(mut self) -> (Vec<f64>, Vec<f64>) {
+        self.high.truncate(self.columns);
+        self.low.truncate(self.columns);
+        (self.high, self.low)
+    }
+
+    /// Number of quantities.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// High and low numbers, whole steps.
+    #[inline(always)]
+    pub(crate) fn steps(&self) -> (&[f64], &[f64]) {
+        (&self.high, &self.low)
     }
 }
 
-/// Sums of `columns` quantities for each of `rows` groups: row-major high parts and low parts.
+/// Sums of `columns` quantities for each of some groups: high parts and low parts, a padded row a group.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct ExactTable {
-    pub(crate) high: Vec<f64>,
-    pub(crate) low: Vec<f64>,
+    high: Vec<f64>,
+    low: Vec<f64>,
     columns: usize,
 }
 
 impl ExactTable {
     pub(crate) fn new(rows: usize, columns: usize) -> crate::error::Result<Self> {
-        let len = rows
-            .checked_mul(columns)
-            .ok_or(crate::error::Error::TooLarge {
+        let len = rows.checked_mul(columns.next_multiple_of(STEP)).ok_or(
+            crate::error::Error::TooLarge {
                 what: "the sums",
                 rows,
                 columns,
-            })?;
+            },
+        )?;
         Ok(Self {
             high: crate::error::try_vec("the sums", len, 0.0)?,
             low: crate::error::try_vec("the sums", len, 0.0)?,
@@ -168,8 +194,31 @@ impl ExactTable {
         })
     }
 
-    pub(crate) fn from_parts(high: Vec<f64>, low: Vec<f64>, columns: usize) -> Self {
-        Self { high, low, columns }
+    /// From row-major high and low parts without padding.
+    pub(crate) fn from_parts(
+        (high, low): (&[f64], &[f64]),
+        columns: usize,
+    ) -> crate::error::Result<Self> {
+        let mut table = Self::new(high.len() / columns, columns)?;
+        for (to, from) in [(&mut table.high, high), (&mut table.low, low)] {
+            let padded = to.chunks_exact_mut(columns.next_multiple_of(STEP));
+            for (to, from) in padded.zip(from.chunks_exact(columns)) {
+                to[..columns].copy_from_slice(from);
+            }
+        }
+        Ok(table)
+    }
+
+    /// Inverse of [`ExactTable::from_parts`].
+    pub(crate) fn to_parts(&self) -> (Vec<f64>, Vec<f64>) {
+        let packed = |padded: &[f64]| {
+            padded
+                .chunks_exact(self.columns.next_multiple_of(STEP))
+                .flat_map(|row| &row[..self.columns])
+                .copied()
+                .collect()
+        };
+        (packed(&self.high), packed(&self.low))
     }
 
     pub(crate) fn clear(&mut self) {
@@ -190,51 +239,28 @@ impl ExactTable {
 
     #[inline(always)]
     fn row(&self, row: usize) -> Range<usize> {
-        row * self.columns..(row + 1) * self.columns
+        let padded = self.columns.next_multiple_of(STEP);
+        row * padded..(row + 1) * padded
     }
 
-    /// Adds `terms` (one per column) to a row.
+    /// High and low parts of a row, whole steps.
     #[inline(always)]
-    pub(crate) fn add(&mut self, grids: &Grids, row: usize, terms: &[f64]) {
-        self.accumulate::<false>(grids, row, terms);
-    }
-
-    /// Takes `terms` away from a row to which they were added before.
-    #[inline(always)]
-    pub(crate) fn subtract(&mut self, grids: &Grids, row: usize, terms: &[f64]) {
-        self.accumulate::<true>(grids, row, terms);
-    }
-
-    #[inline(always)]
-    fn accumulate<const NEGATE: bool>(&mut self, grids: &Grids, row: usize, terms: &[f64]) {
+    pub(crate) fn row_mut(&mut self, row: usize) -> (&mut [f64], &mut [f64]) {
         let range = self.row(row);
-        let grids = grids.high.iter().zip(&grids.low);
-        let sums = self.high[range.clone()]
-            .iter_mut()
-            .zip(&mut self.low[range]);
-        for ((&x, (&grid_high, &grid_low)), (sum_high, sum_low)) in
-            terms.iter().zip(grids).zip(sums)
-        {
-            let (high, low) = Grid {
-                high: grid_high,
-                low: grid_low,
-            }
-            .split(x);
-            *sum_high += if NEGATE { -high } else { high };
-            *sum_low += if NEGATE { -low } else { low };
-        }
+        (&mut self.high[range.clone()], &mut self.low[range])
     }
 
     /// The sum in one cell, rounded once.
     #[inline]
     pub(crate) fn value(&self, row: usize, column: usize) -> f64 {
-        let at = row * self.columns + column;
+        let at = row * self.columns.next_multiple_of(STEP) + column;
         self.high[at] + self.low[at]
     }
 
     /// The sums of one row, rounded once each.
     pub(crate) fn values(&self, row: usize) -> impl Iterator<Item = f64> + '_ {
-        let range = self.row(row);
+        let start = self.row(row).start;
+        let range = start..start + self.columns;
         self.high[range.clone()]
             .iter()
             .zip(&self.low[range])

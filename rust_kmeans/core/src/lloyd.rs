@@ -7,15 +7,14 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::assign::{
     Count, Job, Worker, assign, assign_bounded, row_major, squared_distance, sum_of_distances,
-    weighted_row,
 };
-use crate::bounds::Bounds;
+use crate::bounds::{Bounds, squared_shift};
 use crate::choice::{Choice, Way};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactTable, Grids};
 use crate::interrupt::{self, Interrupt};
-use crate::kernel::Packed;
+use crate::kernel::{Move, Moving, Packed};
 use crate::params::{Algorithm, ValidParams};
 use crate::problem::Problem;
 use crate::view::Rows;
@@ -166,11 +165,13 @@ impl<T: Element> State<'_, '_, T> {
             worker.drain_into(&mut self.sums);
         }
         let step = Step {
-            data,
-            weights: *weights,
-            grids: &self.grids,
+            moving: Moving {
+                data,
+                weights: *weights,
+                grids: &self.grids,
+            },
+            packed: &self.packed,
             labels: &self.labels,
-            centers: self.packed.exact(),
         };
         let d = data.n_columns();
         match step.relocate_empty_clusters(&self.sums)? {
@@ -204,8 +205,9 @@ impl<T: Element> State<'_, '_, T> {
         } = self.problem;
         let centers = self.packed.exact();
         let grid = scale.distance_grid(centers);
-        let team = (grid, pool, self.workers.as_mut_slice());
-        Ok(sum_of_distances(data, *weights, centers, &self.labels, team).value())
+        let how = (grid, self.problem.params.isa);
+        let team = (pool, self.workers.as_mut_slice());
+        Ok(sum_of_distances(data, *weights, centers, &self.labels, how, team).value())
     }
 
     /// Relabels all rows in a given way, with sums if they are wanted; makes room for bounds when they are needed first.
@@ -213,8 +215,11 @@ impl<T: Element> State<'_, '_, T> {
         let job = Job {
             packed: &self.packed,
             data: &self.problem.data,
-            weights: self.problem.weights,
-            grids: with_sums.then_some(&self.grids),
+            moving: with_sums.then_some(Moving {
+                data: &self.problem.data,
+                weights: self.problem.weights,
+                grids: &self.grids,
+            }),
         };
         let team = (&self.problem.pool, self.workers.as_mut_slice());
         if way == Way::Dense {
@@ -234,12 +239,10 @@ impl<T: Element> State<'_, '_, T> {
 
 /// What the update of one iteration reads.
 struct Step<'a, 'd, T> {
-    data: &'a Rows<'d, T>,
-    weights: Option<&'a [f64]>,
-    grids: &'a Grids,
+    moving: Moving<'a, 'd, T>,
     labels: &'a [i32],
     /// The centers the labels belong to.
-    centers: &'a [f64],
+    packed: &'a Packed<T>,
 }
 
 impl<T: Element> Step<'_, '_, T> {
@@ -247,8 +250,8 @@ impl<T: Element> Step<'_, '_, T> {
     /// first, ties to the lowest index), taken from the sum of its cluster. Labels stay. `None` if no cluster is empty
     /// or all samples lie on their centers.
     fn relocate_empty_clusters(&self, sums: &ExactTable) -> Result<Option<ExactTable>> {
-        let d = self.data.n_columns();
-        let k = self.centers.len() / d;
+        let d = self.moving.data.n_columns();
+        let k = self.packed.k();
         let empty: Vec<_> = (0..k).filter(|&c| sums.value(c, d) == 0.0).collect();
         if empty.is_empty() {
             return Ok(None);
@@ -261,29 +264,28 @@ impl<T: Element> Step<'_, '_, T> {
             return Ok(None);
         }
         let mut relocated = sums.clone();
-        let mut row = try_vec("a row", d + 1, 0.0)?;
-        for (&cluster, &(_, sample)) in empty.iter().zip(&farthest) {
-            weighted_row(self.data, sample, self.weights, &mut row);
-            let old = usize::try_from(self.labels[sample]).unwrap_or(0);
-            relocated.subtract(self.grids, old, &row);
-            relocated.clear_row(cluster);
-            relocated.add(self.grids, cluster, &row);
+        for (&new, &(_, row)) in empty.iter().zip(&farthest) {
+            relocated.clear_row(new);
+            let (old, new) = (self.labels[row], i32::try_from(new).unwrap_or(0));
+            let moves = [Move { row, old, new }];
+            self.packed.move_rows(&mut relocated, &self.moving, &moves);
         }
         Ok(Some(relocated))
     }
 
     /// The `count` samples farthest from their centers with their squared distances, farthest first.
     fn farthest(&self, count: usize) -> Result<Vec<(f64, usize)>> {
-        let d = self.data.n_columns();
+        let d = self.moving.data.n_columns();
         let mut row = try_vec("a row", d, 0.0)?;
+        let centers = self.packed.exact();
         // Distances are not negative, and the bits of such numbers are ordered as the numbers are. The heap's top is
         // the nearest kept so far, of equals the one with the highest index.
         let mut kept: BinaryHeap<Reverse<(u64, Reverse<usize>)>> =
             BinaryHeap::with_capacity(count + 1);
         for (i, &label) in self.labels.iter().enumerate() {
-            self.data.read_row(i, &mut row);
+            self.moving.data.read_row(i, &mut row);
             let center = usize::try_from(label).unwrap_or(0) * d;
-            let distance = squared_distance(&row, &self.centers[center..center + d]);
+            let distance = squared_distance(&row, &centers[center..center + d]);
             kept.push(Reverse((distance.to_bits(), Reverse(i))));
             if kept.len() > count {
                 kept.pop();
@@ -319,15 +321,4 @@ fn means<T: Element>(sums: &ExactTable, d: usize, out: &mut [T]) {
             out.copy_within(heaviest.1 * d..(heaviest.1 + 1) * d, c * d);
         }
     }
-}
-
-/// Σ over centers of ‖new − old‖², in float64.
-fn squared_shift<T: Element>(old: &[T], new: &[T]) -> f64 {
-    old.iter()
-        .zip(new)
-        .map(|(&old, &new)| {
-            let (old, new): (f64, f64) = (old.into(), new.into());
-            (new - old) * (new - old)
-        })
-        .sum()
 }

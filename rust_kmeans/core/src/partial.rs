@@ -67,7 +67,7 @@ impl Partial {
     /// Number of features.
     #[must_use]
     pub fn n_features(&self) -> usize {
-        self.grids.high.len() - 1
+        self.grids.columns() - 1
     }
 
     /// Rows summed.
@@ -163,8 +163,8 @@ impl Partial {
             n_features: self.n_features(),
             n_rows: self.n_rows,
             most_rows: self.most_rows,
-            sums: (self.sums.high, self.sums.low),
-            grids: (self.grids.high, self.grids.low),
+            sums: self.sums.to_parts(),
+            grids: self.grids.into_parts(),
             inertia: (self.inertia.high, self.inertia.low),
             inertia_grid: self.inertia_grid.parts(),
         }
@@ -193,17 +193,14 @@ impl Partial {
             }
         }
         Ok(Self {
-            sums: ExactTable::from_parts(parts.sums.0, parts.sums.1, columns),
+            sums: ExactTable::from_parts((&parts.sums.0, &parts.sums.1), columns)?,
             inertia: ExactSum {
                 high: parts.inertia.0,
                 low: parts.inertia.1,
             },
             n_rows: parts.n_rows,
             most_rows: parts.most_rows,
-            grids: Grids {
-                high: parts.grids.0,
-                low: parts.grids.1,
-            },
+            grids: Grids::from_parts(parts.grids.0, parts.grids.1),
             inertia_grid: Grid::from_parts(parts.inertia_grid),
             n_clusters: parts.n_clusters,
         })

@@ -103,7 +103,7 @@ impl Pool {
 
 /// Of `n_threads`, how many are worth starting for `rows` rows of `cost` operations each.
 pub(crate) fn useful_threads(n_threads: usize, rows: usize, cost: usize) -> usize {
-    const OPERATIONS_PER_THREAD: usize = 200_000;
+    const OPERATIONS_PER_THREAD: usize = 1_500_000;
     (rows.saturating_mul(cost) / OPERATIONS_PER_THREAD).clamp(1, n_threads.max(1))
 }
 

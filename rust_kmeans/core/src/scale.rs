@@ -147,15 +147,13 @@ impl Scale {
 
     /// Grids of the weighted features and, last, of the weight.
     pub(crate) fn grids(&self) -> Grids {
-        let mut grids = Grids::default();
-        for (lowest, highest) in self.lowest.iter().zip(&self.highest) {
-            grids.push(Grid::new(
-                lowest.abs().max(highest.abs()) * self.max_weight,
-                self.n_rows,
-            ));
-        }
-        grids.push(Grid::new(self.max_weight, self.n_rows));
-        grids
+        let largest = (self.lowest.iter().zip(&self.highest))
+            .map(|(lowest, highest)| lowest.abs().max(highest.abs()) * self.max_weight)
+            .chain([self.max_weight]);
+        let (high, low) = largest
+            .map(|bound| Grid::new(bound, self.n_rows).parts())
+            .unzip();
+        Grids::from_parts(high, low)
     }
 
     /// The grid of weighted squared distances from any row to any of `centers` (row-major, `n_features` columns).

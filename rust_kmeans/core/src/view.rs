@@ -87,33 +87,16 @@ impl<'a, T: Element> Rows<'a, T> {
         self.packed?.get(first * columns..(first + count) * columns)
     }
 
-    /// One row, if its elements lie one after the other.
-    #[inline]
-    pub(crate) fn row(&self, row: usize) -> Option<&'a [T]> {
-        match self.packed {
-            Some(_) => self.packed(row, 1),
-            None => self.data.slice_move(ndarray::s![row, ..]).to_slice(),
-        }
+    /// A row and all that follow, if rows lie one after the other without gaps.
+    #[inline(always)]
+    pub(crate) fn tail_from(&self, row: usize) -> Option<&'a [T]> {
+        self.packed?.get(row * self.n_columns()..)
     }
 
-    /// Asks for the first elements of a row, which will be read soon.
-    #[inline]
-    pub(crate) fn prefetch(&self, row: usize) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let start = self
-                .data
-                .as_ptr()
-                .wrapping_offset(row.cast_signed() * self.data.strides()[0]);
-            // SAFETY: every x86-64 CPU has the instruction, and it reads nothing: any address will do.
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(start.cast());
-                _mm_prefetch::<_MM_HINT_T0>(start.cast::<i8>().wrapping_add(64));
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = row;
+    /// One number, which lies within the view.
+    #[inline(always)]
+    pub(crate) fn at(&self, row: usize, column: usize) -> f64 {
+        self.data[[row, column]].into()
     }
 
     /// At most `most` rows from row `first` on.
@@ -124,12 +107,14 @@ impl<'a, T: Element> Rows<'a, T> {
             first,
             len: (self.n_rows() - first).min(most),
             listed: None,
+            packed: self.packed.is_some(),
+            following: &[],
         }
     }
 
-    /// The rows `listed`, each less than the number of rows.
+    /// The rows `listed`, each less than the number of rows. `following` will be read next.
     #[inline]
-    pub(crate) fn listed<'b>(&self, listed: &'b [usize]) -> Source<'b, T>
+    pub(crate) fn listed<'b>(&self, listed: &'b [usize], following: &'b [usize]) -> Source<'b, T>
     where
         'a: 'b,
     {
@@ -139,6 +124,8 @@ impl<'a, T: Element> Rows<'a, T> {
             first: 0,
             len: listed.len(),
             listed: Some(listed),
+            packed: false,
+            following,
         }
     }
 }
@@ -151,6 +138,10 @@ pub(crate) struct Source<'a, T> {
     len: usize,
     /// Which rows; `None` for those from `first` on.
     listed: Option<&'a [usize]>,
+    /// Whether the rows lie one after the other without gaps.
+    packed: bool,
+    /// Listed rows that will be read next.
+    following: &'a [usize],
 }
 
 impl<T> Source<'_, T> {
@@ -187,11 +178,44 @@ impl<T> Source<'_, T> {
         }
     }
 
+    /// Whether the rows lie one after the other without gaps.
+    #[inline(always)]
+    pub(crate) fn is_packed(&self) -> bool {
+        self.packed
+    }
+
+    /// Writes the addresses of the rows that will be read next, as many as there is room for; returns how many.
+    #[inline(always)]
+    pub(crate) fn following(&self, starts: &mut [*const T]) -> usize {
+        for (start, &row) in starts.iter_mut().zip(self.following) {
+            *start = self.address(row);
+        }
+        starts.len().min(self.following.len())
+    }
+
     /// Address of the first element of row `i`, which lies within the view if i is less than [`Source::len`].
     #[inline(always)]
     pub(crate) fn row(&self, i: usize) -> *const T {
+        self.address(self.index(i))
+    }
+
+    #[inline(always)]
+    fn address(&self, row: usize) -> *const T {
         self.rows
             .as_ptr()
-            .wrapping_offset(self.index(i).cast_signed() * self.rows.strides()[0])
+            .wrapping_offset(row.cast_signed() * self.rows.strides()[0])
     }
+}
+
+/// Asks for the memory at an address, valid or not, which will be read soon.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 CPU has the instruction, and it reads nothing: any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }

@@ -174,8 +174,10 @@ proptest! {
         for (exact, naive) in expected.counts().iter().zip(&counts) {
             prop_assert!((exact - naive).abs() <= whole.max_weight * n as f64 * 1e-15);
         }
-        let direct = inertia(Rows::new(data.view()), centers.view(), Some(&weights), &labels, &pool).expect("valid input");
-        prop_assert_eq!(direct.to_bits(), expected.inertia().to_bits());
+        for isa in Isa::available() {
+            let direct = inertia(Rows::new(data.view()), centers.view(), Some(&weights), &labels, (&pool, isa)).expect("valid input");
+            prop_assert_eq!(direct.to_bits(), expected.inertia().to_bits());
+        }
     }
 }
 

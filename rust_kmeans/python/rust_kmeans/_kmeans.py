@@ -159,9 +159,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         TypeError
             For data that are not numbers.
         """
-        self._validate_params()
-        # The kernel checks that values are finite in a pass it needs anyway, and says where they are not.
-        data: Floats = validate_data(self, X, dtype=_FLOATS, ensure_all_finite=False)
+        if not self._has_plain_params():
+            self._validate_params()
+        data = self._training_data(X)
         if data.shape[0] < self.n_clusters:
             msg = f"n_samples={data.shape[0]} should be >= n_clusters={self.n_clusters}."
             raise ValueError(msg)
@@ -242,6 +242,44 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             sample_weight=_weights(sample_weight),
             n_threads=self.n_threads,
         )
+
+    def _has_plain_params(self) -> bool:
+        """Return whether the parameters are of the plainest types and certainly valid.
+
+        scikit-learn's own check takes as long as a fit of a thousand samples; it is left to the cases that this
+        one does not know.
+        """
+        return (
+            type(self.n_clusters) is int
+            and self.n_clusters >= 1
+            and (type(self.init) is np.ndarray or (type(self.init) is str and self.init == "k-means++"))
+            and ((type(self.n_init) is str and self.n_init == "auto") or (type(self.n_init) is int and self.n_init >= 1))
+            and type(self.max_iter) is int
+            and self.max_iter >= 1
+            and type(self.tol) in (int, float)
+            and 0 <= self.tol < np.inf
+            and type(self.verbose) is int
+            and self.verbose == 0
+            and (self.random_state is None or type(self.random_state) is int)
+            and self.copy_x is True
+            and type(self.algorithm) is str
+            and self.algorithm == "auto"
+            and (self.n_threads is None or (type(self.n_threads) is int and self.n_threads >= 1))
+        )
+
+    def _training_data(self, X: ArrayLike) -> Floats:
+        """Return X as the kernel reads it; set the number of features and their names.
+
+        The kernel checks that values are finite in a pass it needs anyway, and says where they are not.
+        """
+        if type(X) is np.ndarray and X.dtype in _FLOATS and X.ndim == 2 and X.size > 0:
+            # What scikit-learn's validation, which takes as long as a small fit, would end in.
+            self.n_features_in_ = X.shape[1]
+            if hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
+            return X
+        data: Floats = validate_data(self, X, dtype=_FLOATS, ensure_all_finite=False)
+        return data
 
     def _samples(self, X: ArrayLike) -> Floats:
         check_is_fitted(self)

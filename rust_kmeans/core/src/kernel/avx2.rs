@@ -1,21 +1,21 @@
 //! The shell for AVX2 and FMA: 256-bit registers.
 
 use std::arch::x86_64::{
-    __m256, __m256d, __m256i, _CMP_LT_OQ, _MM_HINT_T0, _mm_prefetch, _mm256_add_pd, _mm256_add_ps,
-    _mm256_blendv_pd, _mm256_blendv_ps, _mm256_cmp_pd, _mm256_cmp_ps, _mm256_fnmadd_pd,
-    _mm256_fnmadd_ps, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_pd,
-    _mm256_maskload_ps, _mm256_max_pd, _mm256_max_ps, _mm256_min_pd, _mm256_min_ps,
-    _mm256_movemask_pd, _mm256_movemask_ps, _mm256_mul_pd, _mm256_mul_ps, _mm256_permute2f128_pd,
-    _mm256_permute2f128_ps, _mm256_set1_pd, _mm256_set1_ps, _mm256_setzero_pd, _mm256_setzero_ps,
-    _mm256_shuffle_ps, _mm256_storeu_pd, _mm256_storeu_ps, _mm256_sub_pd, _mm256_sub_ps,
-    _mm256_unpackhi_pd, _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps,
+    __m256, __m256d, __m256i, _CMP_LT_OQ, _mm256_add_pd, _mm256_add_ps, _mm256_blendv_pd,
+    _mm256_blendv_ps, _mm256_cmp_pd, _mm256_cmp_ps, _mm256_fnmadd_pd, _mm256_fnmadd_ps,
+    _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps,
+    _mm256_max_pd, _mm256_max_ps, _mm256_min_pd, _mm256_min_ps, _mm256_movemask_pd,
+    _mm256_movemask_ps, _mm256_mul_pd, _mm256_mul_ps, _mm256_permute2f128_pd,
+    _mm256_permute2f128_ps, _mm256_set1_pd, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_storeu_pd,
+    _mm256_storeu_ps, _mm256_sub_pd, _mm256_sub_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
+    _mm256_unpacklo_pd, _mm256_unpacklo_ps,
 };
 
 use super::lanes::{Lanes, LanesOf};
-use super::{BLOCK, Distances, Line, Packed, Scratch, generic};
+use super::{BLOCK, Distances, Line, Move, Moving, Packed, Scratch, generic};
 use crate::element::Element;
-use crate::exact_sum::{ExactTable, Grids};
-use crate::view::Source;
+use crate::exact_sum::ExactTable;
+use crate::view::{Rows, Source};
 
 /// Eight `f32`.
 #[derive(Clone, Copy)]
@@ -59,6 +59,11 @@ macro_rules! lanes {
                 Self(unsafe { $sub(self.0, other.0) })
             }
             #[inline(always)]
+            unsafe fn plus(self, other: Self) -> Self {
+                // SAFETY: the caller vouches for AVX2.
+                Self(unsafe { $add(self.0, other.0) })
+            }
+            #[inline(always)]
             unsafe fn plus_squared_difference(self, x: Self, c: Self) -> Self {
                 // SAFETY: the caller vouches for AVX2.
                 Self(unsafe {
@@ -95,13 +100,12 @@ macro_rules! lanes {
             unsafe fn transpose(
                 from: &[*const $elem],
                 columns: (usize, usize),
-                ahead: isize,
                 shift: &[$elem],
                 to: &mut [Line<$elem>],
                 lane: usize,
             ) {
                 // SAFETY: the caller's promises are those of the function called.
-                unsafe { $transpose(from, columns, ahead, shift, to, lane) }
+                unsafe { $transpose(from, columns, shift, to, lane) }
             }
         }
     };
@@ -146,7 +150,7 @@ lanes!(
     transpose_f64
 );
 
-/// As [`Lanes::transpose`], 8 × 8 in registers. Asks for the rows `ahead`, which no hardware predicts from eight strides at once.
+/// As [`Lanes::transpose`], 8 × 8 in registers.
 ///
 /// # Safety
 /// As [`Lanes::transpose`]; the CPU must have AVX2.
@@ -155,22 +159,19 @@ lanes!(
 unsafe fn transpose_f32(
     from: &[*const f32],
     (first, columns): (usize, usize),
-    ahead: isize,
     shift: &[f32],
     to: &mut [Line<f32>],
     lane: usize,
 ) {
     static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-    assert!(columns <= 8 && lane + 8 <= BLOCK);
+    assert!(from.len() == 8 && columns <= 8 && lane + 8 <= BLOCK);
     // SAFETY: the eight masks from 8 - columns on lie within the table.
     let mask: __m256i = unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - columns).cast()) };
-    let mut r = [_mm256_setzero_ps(); 8];
-    for (r, &row) in r.iter_mut().zip(from) {
-        let row = row.wrapping_add(first);
-        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_offset(ahead).cast());
+    let mut r: [_; 8] = std::array::from_fn(|i| {
+        let row = from[i].wrapping_add(first);
         // SAFETY: the mask reads the first `columns` numbers of a row only.
-        *r = unsafe { _mm256_maskload_ps(row, mask) };
-    }
+        unsafe { _mm256_maskload_ps(row, mask) }
+    });
     let mut t = r;
     for i in 0..4 {
         t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
@@ -197,7 +198,7 @@ unsafe fn transpose_f32(
     }
 }
 
-/// As [`Lanes::transpose`], 4 × 4 in registers. Asks for the rows `ahead`, which no hardware predicts from four strides at once.
+/// As [`Lanes::transpose`], 4 × 4 in registers.
 ///
 /// # Safety
 /// As [`Lanes::transpose`]; the CPU must have AVX2.
@@ -206,22 +207,19 @@ unsafe fn transpose_f32(
 unsafe fn transpose_f64(
     from: &[*const f64],
     (first, columns): (usize, usize),
-    ahead: isize,
     shift: &[f64],
     to: &mut [Line<f64>],
     lane: usize,
 ) {
     static MASKS: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
-    assert!(columns <= 4 && lane + 4 <= BLOCK);
+    assert!(from.len() == 4 && columns <= 4 && lane + 4 <= BLOCK);
     // SAFETY: the four masks from 4 - columns on lie within the table.
     let mask: __m256i = unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(4 - columns).cast()) };
-    let mut r = [_mm256_setzero_pd(); 4];
-    for (r, &row) in r.iter_mut().zip(from) {
-        let row = row.wrapping_add(first);
-        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_offset(ahead).cast());
+    let r: [_; 4] = std::array::from_fn(|i| {
+        let row = from[i].wrapping_add(first);
         // SAFETY: the mask reads the first `columns` numbers of a row only.
-        *r = unsafe { _mm256_maskload_pd(row, mask) };
-    }
+        unsafe { _mm256_maskload_pd(row, mask) }
+    });
     let t = [
         _mm256_unpacklo_pd(r[0], r[1]),
         _mm256_unpackhi_pd(r[0], r[1]),
@@ -283,17 +281,33 @@ pub(super) unsafe fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: 
     unsafe { generic::doubtful::<T::Avx2>(labels, margins, table) }
 }
 
-/// As [`generic::move_row`].
+/// As [`generic::move_rows`].
 ///
 /// # Safety
 /// The CPU must have AVX2.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn move_row<T: Into<f64> + Copy>(
+pub(super) unsafe fn move_rows<T: Element>(
     table: &mut ExactTable,
-    grids: &Grids,
-    clusters: (Option<usize>, usize),
-    row: (&[T], f64),
-    terms: &mut [f64],
+    moving: &Moving<'_, '_, T>,
+    moves: &[Move],
 ) {
-    generic::move_row(table, grids, clusters, row, terms);
+    // SAFETY: the caller vouches for AVX2.
+    unsafe { generic::move_rows::<<f64 as LanesOf>::Avx2, T>(table, moving, moves) }
+}
+
+/// As [`generic::own_distances`].
+///
+/// # Safety
+/// The CPU must have AVX2.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn own_distances<T: Element>(
+    data: &Rows<'_, T>,
+    first: usize,
+    centers_and_labels: (&[f64], &[i32]),
+    out: &mut [f64; BLOCK],
+) {
+    // SAFETY: the caller vouches for AVX2.
+    unsafe {
+        generic::own_distances::<<f64 as LanesOf>::Avx2, T>(data, first, centers_and_labels, out);
+    }
 }

@@ -1,24 +1,23 @@
 //! The shell for AVX-512F: 512-bit registers.
 
 use std::arch::x86_64::{
-    __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _MM_HINT_T0, _mm_prefetch,
-    _mm256_loadu_si256, _mm256_min_epu32, _mm256_set1_epi32, _mm512_add_pd, _mm512_add_ps,
-    _mm512_castpd_ps, _mm512_castps_pd, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask,
-    _mm512_cvtepu32_epi64, _mm512_fnmadd_pd, _mm512_fnmadd_ps, _mm512_i32gather_pd,
-    _mm512_i32gather_ps, _mm512_loadu_pd, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mask_blend_pd, _mm512_mask_blend_ps, _mm512_maskz_loadu_pd, _mm512_maskz_loadu_ps,
-    _mm512_max_pd, _mm512_max_ps, _mm512_min_epu32, _mm512_min_pd, _mm512_min_ps, _mm512_mul_pd,
-    _mm512_mul_ps, _mm512_permutex2var_pd, _mm512_permutex2var_ps, _mm512_set1_epi32,
-    _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_pd, _mm512_setzero_ps, _mm512_shuffle_f32x4,
-    _mm512_shuffle_f64x2, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_pd, _mm512_sub_ps,
-    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _mm256_loadu_si256, _mm256_min_epu32,
+    _mm256_set1_epi32, _mm512_add_pd, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
+    _mm512_cmp_pd_mask, _mm512_cmp_ps_mask, _mm512_cvtepu32_epi64, _mm512_fnmadd_pd,
+    _mm512_fnmadd_ps, _mm512_i32gather_pd, _mm512_i32gather_ps, _mm512_loadu_pd, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_blend_pd, _mm512_mask_blend_ps, _mm512_maskz_loadu_pd,
+    _mm512_maskz_loadu_ps, _mm512_max_pd, _mm512_max_ps, _mm512_min_epu32, _mm512_min_pd,
+    _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_permutex2var_pd, _mm512_permutex2var_ps,
+    _mm512_set1_epi32, _mm512_set1_pd, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_f64x2,
+    _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_pd, _mm512_sub_ps, _mm512_unpackhi_pd,
+    _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 use super::lanes::{Lanes, LanesOf};
-use super::{BLOCK, Distances, Line, Packed, Scratch, generic};
+use super::{BLOCK, Distances, Line, Move, Moving, Packed, Scratch, generic};
 use crate::element::Element;
-use crate::exact_sum::{ExactTable, Grids};
-use crate::view::Source;
+use crate::exact_sum::ExactTable;
+use crate::view::{Rows, Source};
 
 /// Sixteen `f32`.
 #[derive(Clone, Copy)]
@@ -62,6 +61,11 @@ macro_rules! lanes {
                 Self(unsafe { $sub(self.0, other.0) })
             }
             #[inline(always)]
+            unsafe fn plus(self, other: Self) -> Self {
+                // SAFETY: the caller vouches for AVX-512F.
+                Self(unsafe { $add(self.0, other.0) })
+            }
+            #[inline(always)]
             unsafe fn plus_squared_difference(self, x: Self, c: Self) -> Self {
                 // SAFETY: the caller vouches for AVX-512F.
                 Self(unsafe {
@@ -97,13 +101,12 @@ macro_rules! lanes {
             unsafe fn transpose(
                 from: &[*const $elem],
                 columns: (usize, usize),
-                ahead: isize,
                 shift: &[$elem],
                 to: &mut [Line<$elem>],
                 lane: usize,
             ) {
                 // SAFETY: the caller's promises are those of the function called.
-                unsafe { $transpose(from, columns, ahead, shift, to, lane) }
+                unsafe { $transpose(from, columns, shift, to, lane) }
             }
             #[inline(always)]
             unsafe fn doubtful(
@@ -157,7 +160,7 @@ lanes!(
     doubtful_f64
 );
 
-/// As [`Lanes::transpose`], 16 × 16 in registers. Asks for the rows `ahead`, which no hardware predicts from sixteen strides at once.
+/// As [`Lanes::transpose`], 16 × 16 in registers.
 ///
 /// # Safety
 /// As [`Lanes::transpose`]; the CPU must have AVX-512F.
@@ -166,20 +169,17 @@ lanes!(
 unsafe fn transpose_f32(
     from: &[*const f32],
     (first, columns): (usize, usize),
-    ahead: isize,
     shift: &[f32],
     to: &mut [Line<f32>],
     lane: usize,
 ) {
-    assert!((1..=16).contains(&columns) && lane + 16 <= BLOCK);
+    assert!(from.len() == 16 && (1..=16).contains(&columns) && lane + 16 <= BLOCK);
     let mask = u16::MAX >> (16 - columns);
-    let mut r = [_mm512_setzero_ps(); 16];
-    for (r, &row) in r.iter_mut().zip(from) {
-        let row = row.wrapping_add(first);
-        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_offset(ahead).cast());
+    let mut r: [_; 16] = std::array::from_fn(|i| {
+        let row = from[i].wrapping_add(first);
         // SAFETY: the mask reads the first `columns` numbers of a row only.
-        *r = unsafe { _mm512_maskz_loadu_ps(mask, row) };
-    }
+        unsafe { _mm512_maskz_loadu_ps(mask, row) }
+    });
     // Pairs, then quadruples of rows, within 128-bit quarters.
     let mut t = r;
     for i in 0..8 {
@@ -219,7 +219,7 @@ unsafe fn transpose_f32(
     }
 }
 
-/// As [`Lanes::transpose`], 8 × 8 in registers. Asks for the rows `ahead`, which no hardware predicts from eight strides at once.
+/// As [`Lanes::transpose`], 8 × 8 in registers.
 ///
 /// # Safety
 /// As [`Lanes::transpose`]; the CPU must have AVX-512F.
@@ -228,20 +228,17 @@ unsafe fn transpose_f32(
 unsafe fn transpose_f64(
     from: &[*const f64],
     (first, columns): (usize, usize),
-    ahead: isize,
     shift: &[f64],
     to: &mut [Line<f64>],
     lane: usize,
 ) {
-    assert!((1..=8).contains(&columns) && lane + 8 <= BLOCK);
+    assert!(from.len() == 8 && (1..=8).contains(&columns) && lane + 8 <= BLOCK);
     let mask = u8::MAX >> (8 - columns);
-    let mut r = [_mm512_setzero_pd(); 8];
-    for (r, &row) in r.iter_mut().zip(from) {
-        let row = row.wrapping_add(first);
-        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_offset(ahead).cast());
+    let mut r: [_; 8] = std::array::from_fn(|i| {
+        let row = from[i].wrapping_add(first);
         // SAFETY: the mask reads the first `columns` numbers of a row only.
-        *r = unsafe { _mm512_maskz_loadu_pd(mask, row) };
-    }
+        unsafe { _mm512_maskz_loadu_pd(mask, row) }
+    });
     let mut t = r;
     for i in 0..4 {
         t[2 * i] = _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]);
@@ -397,17 +394,33 @@ pub(super) unsafe fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: 
     unsafe { generic::doubtful::<T::Avx512>(labels, margins, table) }
 }
 
-/// As [`generic::move_row`].
+/// As [`generic::move_rows`].
 ///
 /// # Safety
 /// The CPU must have AVX-512F.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn move_row<T: Into<f64> + Copy>(
+pub(super) unsafe fn move_rows<T: Element>(
     table: &mut ExactTable,
-    grids: &Grids,
-    clusters: (Option<usize>, usize),
-    row: (&[T], f64),
-    terms: &mut [f64],
+    moving: &Moving<'_, '_, T>,
+    moves: &[Move],
 ) {
-    generic::move_row(table, grids, clusters, row, terms);
+    // SAFETY: the caller vouches for AVX-512F.
+    unsafe { generic::move_rows::<<f64 as LanesOf>::Avx512, T>(table, moving, moves) }
+}
+
+/// As [`generic::own_distances`].
+///
+/// # Safety
+/// The CPU must have AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn own_distances<T: Element>(
+    data: &Rows<'_, T>,
+    first: usize,
+    centers_and_labels: (&[f64], &[i32]),
+    out: &mut [f64; BLOCK],
+) {
+    // SAFETY: the caller vouches for AVX-512F.
+    unsafe {
+        generic::own_distances::<<f64 as LanesOf>::Avx512, T>(data, first, centers_and_labels, out);
+    }
 }

@@ -1,15 +1,19 @@
 //! The algorithm, once, over [`Lanes`].
 //!
 //! A block of 64 samples is transposed into one line a feature, less the shift, so that a sample is a lane. Against
-//! it run the centers in groups of four, broadcast: M registers of samples × 4 centers accumulate
+//! it run the centers in groups of six, broadcast: M registers of samples × 6 centers accumulate
 //! score = ½‖c‖² − x·c, which orders centers as the squared distance does. Best, second best and best index stay in
-//! registers; no matrix of scores exists.
+//! registers; no matrix of scores exists. Where the features of a block would not fit into the first-level cache they
+//! come in panels, between which the scores of the block rest in memory.
 
 use super::lanes::Lanes;
-use super::{BLOCK, Distances, GROUP, Line, Packed, Scratch};
+use super::{BLOCK, Distances, GROUP, Line, Move, Moving, Packed, Scratch};
 use crate::element::Element;
-use crate::exact_sum::{ExactTable, Grids};
-use crate::view::Source;
+use crate::exact_sum::{ExactTable, STEP};
+use crate::view::{Rows, Source, prefetch};
+
+/// Centers whose float64 distances are in registers at a time.
+const TOGETHER: usize = 4;
 
 /// Screens a block: `scratch.labels` gets the index of the least score of each row, and the returned bits name the
 /// rows whose label the rounding bound does *not* prove (bits of lanes beyond the block are clear).
@@ -23,68 +27,175 @@ pub(super) unsafe fn screen<V: Lanes, const M: usize, const MARGINS: bool>(
     scratch: &mut Scratch<V::Elem>,
 ) -> u64 {
     let rows = source.len().min(BLOCK);
-    // SAFETY: the caller vouches for the instruction set; the functions below check every length they rely on.
-    unsafe {
-        fill::<V>(source, rows, &packed.shift, &mut scratch.block);
-        let mut sure = 0;
-        let mut lane = 0;
-        while lane < BLOCK {
-            sure |= tile::<V, M, MARGINS>(packed, scratch, lane) << lane;
-            lane += M * V::WIDTH;
+    let mut sure = 0;
+    let mut ahead = Ahead::new(source, packed, V::WIDTH);
+    let mut first = 0;
+    while first < packed.d {
+        let panel = Panel {
+            first,
+            count: scratch.block.len().min(packed.d - first),
+            is_last: first + scratch.block.len() >= packed.d,
+        };
+        // SAFETY: the caller vouches for the instruction set; the functions below check every length they rely on.
+        unsafe {
+            let ahead = &mut ahead;
+            fill::<V>(
+                source,
+                rows,
+                (first, &packed.shift),
+                &mut scratch.block,
+                || ahead.ask(true),
+            );
+            let mut lane = 0;
+            while lane < BLOCK {
+                sure |= tile::<V, M, MARGINS>(packed, scratch, lane, &panel, ahead) << lane;
+                lane += M * V::WIDTH;
+            }
         }
-        if MARGINS {
-            let Scratch {
-                best,
-                second,
-                negated,
-                margins,
-                ..
-            } = scratch;
-            packed
-                .margin
-                .margins((&best.0, &second.0), &negated.0, &mut margins.0);
+        first += panel.count;
+    }
+    if MARGINS {
+        let Scratch {
+            best,
+            second,
+            negated,
+            margins,
+            ..
+        } = scratch;
+        packed
+            .margin
+            .margins((&best.0, &second.0), &negated.0, &mut margins.0);
+    }
+    let unsure = !sure & (u64::MAX >> (BLOCK - rows));
+    if unsure == 0 {
+        0
+    } else {
+        // SAFETY: the caller vouches for the instruction set.
+        unsure & !unsafe { second_look::<V>(packed, scratch, MARGINS) }
+    }
+}
+
+/// The features that are in the block at a time.
+struct Panel {
+    first: usize,
+    count: usize,
+    is_last: bool,
+}
+
+impl Panel {
+    fn is_first(&self) -> bool {
+        self.first == 0
+    }
+
+    /// Whether there are others.
+    fn is_one_of_many(&self) -> bool {
+        !(self.is_first() && self.is_last)
+    }
+}
+
+/// Bytes that come from memory together.
+const CACHE_LINE: usize = 64;
+
+/// The rows of the block to come, asked for line by line while this one is computed: what is read and what is computed
+/// then take turns on the same time. No hardware foresees rows in 64 places.
+struct Ahead<T> {
+    /// Where each stretch of lines starts, and how many lines all have.
+    starts: [*const T; BLOCK],
+    lines: usize,
+    stretches: usize,
+    /// Where the next line is.
+    stretch: usize,
+    line: usize,
+    /// Lines to ask for at a time, and whether that is while the block is filled, or while scores are computed.
+    at_a_time: usize,
+    while_filling: bool,
+}
+
+impl<T: Element> Ahead<T> {
+    #[inline(always)]
+    fn new(source: &Source<'_, T>, packed: &Packed<T>, width: usize) -> Self {
+        let mut ahead = Self {
+            starts: [std::ptr::null(); BLOCK],
+            lines: 0,
+            stretches: 0,
+            stretch: 0,
+            line: 0,
+            at_a_time: 0,
+            while_filling: false,
+        };
+        let row = packed.d * size_of::<T>();
+        if source.is_packed() {
+            ahead.starts[0] = source.row(0).wrapping_add(BLOCK * packed.d);
+            ahead.stretches = 1;
+            ahead.lines = (BLOCK * row).div_ceil(CACHE_LINE);
+        } else if source.across() == 1 {
+            ahead.stretches = source.following(&mut ahead.starts);
+            ahead.lines = row / CACHE_LINE + 1;
         }
-        let unsure = !sure & (u64::MAX >> (BLOCK - rows));
-        if unsure == 0 {
-            0
+        // A single group of centers leaves no time between two lines: the transposition has as much.
+        ahead.while_filling = packed.k <= GROUP;
+        let steps = if ahead.while_filling {
+            (BLOCK / width) * packed.d.div_ceil(width)
         } else {
-            unsure & !second_look::<V>(packed, scratch)
+            packed.k.div_ceil(GROUP) * packed.d
+        };
+        ahead.at_a_time = (ahead.stretches * ahead.lines).div_ceil(steps);
+        ahead
+    }
+
+    #[inline(always)]
+    fn ask(&mut self, filling: bool) {
+        if filling != self.while_filling {
+            return;
+        }
+        for _ in 0..self.at_a_time {
+            if self.stretch == self.stretches {
+                return;
+            }
+            let line = self.starts[self.stretch].cast::<u8>();
+            prefetch(line.wrapping_add(self.line * CACHE_LINE));
+            self.line += 1;
+            if self.line == self.lines {
+                self.line = 0;
+                self.stretch += 1;
+            }
         }
     }
 }
 
-/// Writes the block, transposed and shifted: `block[j].0[i] = x[i][j] - shift[j]`.
+/// Writes the block, transposed and shifted: `block[j].0[i] = x[i][first + j] - shift[first + j]`.
 #[inline(always)]
 unsafe fn fill<V: Lanes>(
     source: &Source<'_, V::Elem>,
     rows: usize,
-    shift: &[V::Elem],
+    (first, shift): (usize, &[V::Elem]),
     block: &mut [Line<V::Elem>],
+    mut at_each_tile: impl FnMut(),
 ) {
-    let columns = source.columns().min(shift.len()).min(block.len());
+    let shift = &shift[first..];
+    let columns = (source.columns() - first).min(shift.len()).min(block.len());
     let across = source.across();
-    if across == 1 && columns > 1 {
+    if across == 1 && source.columns() > 1 {
+        // Lanes without a row get the first one.
         let mut from = [source.row(0); BLOCK];
-        let mut ahead = 0;
         if let Some(down) = source.down() {
-            for (i, from) in (0..).zip(&mut from) {
+            for (i, from) in (0..).zip(&mut from).take(rows) {
                 *from = from.wrapping_offset(i * down);
             }
-            ahead = BLOCK.cast_signed() * down;
         } else {
-            // These were asked for when they were listed.
             for (i, from) in from.iter_mut().enumerate().take(rows) {
                 *from = source.row(i);
             }
         }
         let mut lane = 0;
         while lane < rows {
-            let from = &from[lane..rows.min(lane + V::WIDTH)];
+            let from = &from[lane..lane + V::WIDTH];
             let mut j = 0;
             while j < columns {
-                let part = (j, V::WIDTH.min(columns - j));
+                let part = (first + j, V::WIDTH.min(columns - j));
                 // SAFETY: these rows and columns lie within the view; lane is a multiple of WIDTH, which divides BLOCK.
-                unsafe { V::transpose(from, part, ahead, &shift[j..], &mut block[j..], lane) };
+                unsafe { V::transpose(from, part, &shift[j..], &mut block[j..], lane) };
+                at_each_tile();
                 j += V::WIDTH;
             }
             lane += V::WIDTH;
@@ -95,7 +206,7 @@ unsafe fn fill<V: Lanes>(
         if source.down() == Some(1) {
             // SAFETY: `rows` elements of column j lie one after the other within the view.
             let column = unsafe {
-                let column = source.row(0).offset(j.cast_signed() * across);
+                let column = source.row(0).offset((first + j).cast_signed() * across);
                 std::slice::from_raw_parts(column, rows)
             };
             for (out, &x) in line.0.iter_mut().zip(column) {
@@ -103,23 +214,28 @@ unsafe fn fill<V: Lanes>(
             }
         } else {
             for (i, out) in line.0.iter_mut().enumerate().take(rows) {
-                // SAFETY: column j of row i < rows lies within the view.
-                *out = unsafe { *source.row(i).offset(j.cast_signed() * across) }.minus(shift);
+                // SAFETY: column first + j of row i < rows lies within the view.
+                *out = unsafe { *source.row(i).offset((first + j).cast_signed() * across) }
+                    .minus(shift);
             }
         }
     }
 }
 
-/// Screens M registers of samples from `lane` on; the bits of those proven by the bound for all rows.
+/// Screens M registers of samples from `lane` on against one panel of features; after the last one, the bits of those
+/// proven by the bound for all rows.
 #[inline(always)]
 unsafe fn tile<V: Lanes, const M: usize, const MARGINS: bool>(
     packed: &Packed<V::Elem>,
     scratch: &mut Scratch<V::Elem>,
     lane: usize,
+    panel: &Panel,
+    ahead: &mut Ahead<V::Elem>,
 ) -> u64 {
     assert!(lane + M * V::WIDTH <= BLOCK && packed.half.len() >= packed.k);
-    let d = packed.d;
-    assert!(scratch.block.len() >= d && packed.centers.len() >= packed.k * d);
+    assert!(scratch.block.len() >= panel.count && panel.first + panel.count <= packed.d);
+    assert!(packed.centers.len() >= packed.k * packed.d);
+    assert!(!panel.is_one_of_many() || scratch.scores.len() >= packed.k);
     // SAFETY: the assertions above bound every access: lines have BLOCK entries, groups d × their size.
     unsafe {
         let huge = V::splat(V::Elem::from_f64(f64::INFINITY));
@@ -129,21 +245,66 @@ unsafe fn tile<V: Lanes, const M: usize, const MARGINS: bool>(
             index: [V::splat(V::Elem::from_index(0)); M],
         };
         let samples = scratch.block.as_ptr().cast::<V::Elem>().add(lane);
+        let scores = scratch.scores.as_mut_ptr().cast::<V::Elem>().add(lane);
         let mut first = 0;
         while first + GROUP <= packed.k {
-            group::<V, M, GROUP>(packed, samples, first, &mut running);
+            group::<V, M, GROUP>(
+                packed,
+                (samples, scores),
+                first,
+                (panel, ahead),
+                &mut running,
+            );
             first += GROUP;
         }
         match packed.k - first {
-            1 => group::<V, M, 1>(packed, samples, first, &mut running),
-            2 => group::<V, M, 2>(packed, samples, first, &mut running),
-            3 => group::<V, M, 3>(packed, samples, first, &mut running),
+            1 => group::<V, M, 1>(
+                packed,
+                (samples, scores),
+                first,
+                (panel, ahead),
+                &mut running,
+            ),
+            2 => group::<V, M, 2>(
+                packed,
+                (samples, scores),
+                first,
+                (panel, ahead),
+                &mut running,
+            ),
+            3 => group::<V, M, 3>(
+                packed,
+                (samples, scores),
+                first,
+                (panel, ahead),
+                &mut running,
+            ),
+            4 => group::<V, M, 4>(
+                packed,
+                (samples, scores),
+                first,
+                (panel, ahead),
+                &mut running,
+            ),
+            5 => group::<V, M, 5>(
+                packed,
+                (samples, scores),
+                first,
+                (panel, ahead),
+                &mut running,
+            ),
             _ => {}
         }
-        if MARGINS {
+        // The squares of one panel alone can still be summed when they are asked for.
+        if MARGINS || panel.is_one_of_many() {
             let mut negated = [V::splat(V::Elem::default()); M];
+            if !panel.is_first() {
+                for (m, negated) in negated.iter_mut().enumerate() {
+                    *negated = V::load(scratch.negated.0.as_ptr().add(lane + m * V::WIDTH));
+                }
+            }
             let mut sample = samples;
-            for _ in 0..d {
+            for _ in 0..panel.count {
                 for (m, sum) in negated.iter_mut().enumerate() {
                     let x = V::load(sample.add(m * V::WIDTH));
                     *sum = sum.minus_product(x, x);
@@ -151,18 +312,23 @@ unsafe fn tile<V: Lanes, const M: usize, const MARGINS: bool>(
                 sample = sample.add(BLOCK);
             }
             for (m, negated) in negated.into_iter().enumerate() {
-                let at = lane + m * V::WIDTH;
-                negated.store(scratch.negated.0.as_mut_ptr().add(at));
-                running.best[m].store(scratch.best.0.as_mut_ptr().add(at));
-                running.second[m].store(scratch.second.0.as_mut_ptr().add(at));
+                negated.store(scratch.negated.0.as_mut_ptr().add(lane + m * V::WIDTH));
             }
+        }
+        if !panel.is_last {
+            return 0;
         }
         let bound = V::splat(packed.bound.for_all);
         let mut sure = 0;
         for m in 0..M {
+            let at = lane + m * V::WIDTH;
+            if MARGINS {
+                running.best[m].store(scratch.best.0.as_mut_ptr().add(at));
+                running.second[m].store(scratch.second.0.as_mut_ptr().add(at));
+            }
             let gap = running.second[m].minus(running.best[m]);
-            gap.store(scratch.gaps.0.as_mut_ptr().add(lane + m * V::WIDTH));
-            running.index[m].store(scratch.indices.0.as_mut_ptr().add(lane + m * V::WIDTH));
+            gap.store(scratch.gaps.0.as_mut_ptr().add(at));
+            running.index[m].store(scratch.indices.0.as_mut_ptr().add(at));
             sure |= V::bits(bound.less(gap)) << (m * V::WIDTH);
         }
         sure
@@ -176,24 +342,37 @@ struct Running<V, const M: usize> {
     index: [V; M],
 }
 
-/// Scores C centers from `first` on and folds them into `running`.
+/// Adds one panel to the scores of C centers from `first` on, and folds them into `running` after the last one.
+/// Between panels scores rest in `scores`, a line a center.
 #[inline(always)]
 unsafe fn group<V: Lanes, const M: usize, const C: usize>(
     packed: &Packed<V::Elem>,
-    samples: *const V::Elem,
+    (samples, scores): (*const V::Elem, *mut V::Elem),
     first: usize,
+    (panel, ahead): (&Panel, &mut Ahead<V::Elem>),
     running: &mut Running<V, M>,
 ) {
-    // SAFETY: `tile` has checked that the block has d lines and that C centers from `first` on exist; groups are packed
-    // one after the other, feature by feature.
+    // SAFETY: `tile` has checked that the block has the panel's lines and that C centers from `first` on exist; groups
+    // are packed one after the other, feature by feature; there is a line of scores a center if there are more panels.
     unsafe {
+        let resting = scores.wrapping_add(first * BLOCK);
         let mut scores = [[V::splat(V::Elem::default()); M]; C];
-        for (c, scores) in scores.iter_mut().enumerate() {
-            *scores = [V::splat(*packed.half.as_ptr().add(first + c)); M];
+        if panel.is_first() {
+            for (c, scores) in scores.iter_mut().enumerate() {
+                *scores = [V::splat(*packed.half.as_ptr().add(first + c)); M];
+            }
+        } else {
+            for (c, scores) in scores.iter_mut().enumerate() {
+                for (m, score) in scores.iter_mut().enumerate() {
+                    *score = V::load(resting.add(c * BLOCK + m * V::WIDTH));
+                }
+            }
         }
         let mut sample = samples;
-        let mut center = packed.centers.as_ptr().add(first * packed.d);
-        for _ in 0..packed.d {
+        let start = first * packed.d + panel.first * C;
+        let mut center = packed.centers.as_ptr().add(start);
+        for _ in 0..panel.count {
+            ahead.ask(false);
             let mut x = [V::splat(V::Elem::default()); M];
             for (m, x) in x.iter_mut().enumerate() {
                 *x = V::load(sample.add(m * V::WIDTH));
@@ -206,6 +385,14 @@ unsafe fn group<V: Lanes, const M: usize, const C: usize>(
             }
             sample = sample.add(BLOCK);
             center = center.add(C);
+        }
+        if !panel.is_last {
+            for (c, scores) in scores.iter().enumerate() {
+                for (m, score) in scores.iter().enumerate() {
+                    score.store(resting.add(c * BLOCK + m * V::WIDTH));
+                }
+            }
+            return;
         }
         for (c, scores) in scores.iter().enumerate() {
             #[expect(
@@ -226,24 +413,28 @@ unsafe fn group<V: Lanes, const M: usize, const C: usize>(
 
 /// Judges all rows of the block again, each by the bound for its own norm; the bits of those proven.
 #[inline(always)]
-unsafe fn second_look<V: Lanes>(packed: &Packed<V::Elem>, scratch: &mut Scratch<V::Elem>) -> u64 {
-    assert!(scratch.block.len() >= packed.d);
-    let mut negated = Line([V::Elem::default(); BLOCK]);
-    let mut lane = 0;
-    while lane < BLOCK {
-        // SAFETY: lane + WIDTH <= BLOCK, the length of a line.
-        unsafe {
-            let mut sum = V::splat(V::Elem::default());
-            for line in &scratch.block[..packed.d] {
-                let x = V::load(line.0.as_ptr().add(lane));
-                sum = sum.minus_product(x, x);
+unsafe fn second_look<V: Lanes>(
+    packed: &Packed<V::Elem>,
+    scratch: &mut Scratch<V::Elem>,
+    has_squares: bool,
+) -> u64 {
+    if !has_squares && packed.d <= scratch.block.len() {
+        let mut lane = 0;
+        while lane < BLOCK {
+            // SAFETY: lane + WIDTH <= BLOCK, the length of a line.
+            unsafe {
+                let mut sum = V::splat(V::Elem::default());
+                for line in &scratch.block[..packed.d] {
+                    let x = V::load(line.0.as_ptr().add(lane));
+                    sum = sum.minus_product(x, x);
+                }
+                sum.store(scratch.negated.0.as_mut_ptr().add(lane));
             }
-            sum.store(negated.0.as_mut_ptr().add(lane));
+            lane += V::WIDTH;
         }
-        lane += V::WIDTH;
     }
     let mut sure = 0;
-    for (i, (&gap, &squares)) in scratch.gaps.0.iter().zip(&negated.0).enumerate() {
+    for (i, (&gap, &squares)) in scratch.gaps.0.iter().zip(&scratch.negated.0).enumerate() {
         let squares: f64 = squares.into();
         sure |= u64::from(packed.bound.proves(gap.into(), -squares)) << i;
     }
@@ -265,7 +456,7 @@ pub(super) unsafe fn distances<V: Lanes, W: Lanes<Elem = f64>, const M: usize>(
     // SAFETY: the caller vouches for the instruction sets.
     unsafe {
         let rows = source.len().min(BLOCK);
-        fill::<V>(source, rows, &work.zero, &mut work.block);
+        fill::<V>(source, rows, (0, &work.zero), &mut work.block, || ());
     }
     for (wide, line) in work.wide.iter_mut().zip(&work.block) {
         for (wide, &x) in wide.0.iter_mut().zip(&line.0) {
@@ -273,7 +464,10 @@ pub(super) unsafe fn distances<V: Lanes, W: Lanes<Elem = f64>, const M: usize>(
         }
     }
     let d = work.wide.len();
-    for (centers, out) in centers.chunks(GROUP * d).zip(work.out.chunks_mut(GROUP)) {
+    for (centers, out) in centers
+        .chunks(TOGETHER * d)
+        .zip(work.out.chunks_mut(TOGETHER))
+    {
         let mut lane = 0;
         while lane < BLOCK {
             // SAFETY: the caller vouches for the instruction set; M × WIDTH divides BLOCK.
@@ -282,7 +476,7 @@ pub(super) unsafe fn distances<V: Lanes, W: Lanes<Elem = f64>, const M: usize>(
                     1 => group_distances::<W, M, 1>(&work.wide, centers, out, lane),
                     2 => group_distances::<W, M, 2>(&work.wide, centers, out, lane),
                     3 => group_distances::<W, M, 3>(&work.wide, centers, out, lane),
-                    _ => group_distances::<W, M, GROUP>(&work.wide, centers, out, lane),
+                    _ => group_distances::<W, M, TOGETHER>(&work.wide, centers, out, lane),
                 }
             }
             lane += M * W::WIDTH;
@@ -299,7 +493,9 @@ unsafe fn group_distances<W: Lanes<Elem = f64>, const M: usize, const C: usize>(
     lane: usize,
 ) {
     let d = block.len();
-    assert!(C <= GROUP && centers.len() >= C * d && out.len() >= C && lane + M * W::WIDTH <= BLOCK);
+    assert!(
+        C <= TOGETHER && centers.len() >= C * d && out.len() >= C && lane + M * W::WIDTH <= BLOCK
+    );
     // SAFETY: the assertion bounds every access.
     unsafe {
         let mut sums = [[W::splat(0.0); M]; C];
@@ -368,25 +564,212 @@ pub(super) unsafe fn doubtful<V: Lanes>(
     doubtful
 }
 
-/// Takes a row from the sums of its old cluster and adds it to those of its new one.
+/// Takes rows from the sums of their old clusters (if any) and adds them to those of their new ones.
+///
+/// # Safety
+/// The CPU must have the instruction set of `W`.
 #[inline(always)]
-pub(super) fn move_row<X: Into<f64> + Copy>(
+pub(super) unsafe fn move_rows<W: Lanes<Elem = f64>, T: Element>(
     table: &mut ExactTable,
-    grids: &Grids,
-    (old, new): (Option<usize>, usize),
-    (row, weight): (&[X], f64),
-    terms: &mut [f64],
+    moving: &Moving<'_, '_, T>,
+    moves: &[Move],
 ) {
-    let Some((last, features)) = terms.split_last_mut() else {
-        return;
+    for &Move { row, old, new } in moves {
+        let weight = moving.weights.map_or(1.0, |weights| weights[row]);
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe {
+            if let Ok(old) = usize::try_from(old) {
+                add_row::<W, T>(table.row_mut(old), moving, row, -weight);
+            }
+            add_row::<W, T>(
+                table.row_mut(usize::try_from(new).unwrap_or(0)),
+                moving,
+                row,
+                weight,
+            );
+        }
+    }
+}
+
+/// Adds a row times its weight, and the weight, to the high and low parts of a sum. A weight less than 0 takes the row
+/// away again: cutting is symmetric.
+#[inline(always)]
+unsafe fn add_row<W: Lanes<Elem = f64>, T: Element>(
+    (high, low): (&mut [f64], &mut [f64]),
+    moving: &Moving<'_, '_, T>,
+    row: usize,
+    weight: f64,
+) {
+    let d = moving.data.n_columns();
+    let (high_grid, low_grid) = moving.grids.steps();
+    let length = high.len();
+    assert!(low.len() == length && high_grid.len() == length && low_grid.len() == length);
+    assert!(length.is_multiple_of(STEP) && length > d && STEP.is_multiple_of(W::WIDTH));
+    // What follows the row is read with its last features, which are then picked: no loop over a few numbers.
+    let values = moving.data.tail_from(row).unwrap_or_default();
+    let mut first = 0;
+    while first < length {
+        let mut terms = [0.0; STEP];
+        match values.get(first..).and_then(<[T]>::first_chunk::<STEP>) {
+            Some(values) if first + STEP <= d => {
+                for (term, &x) in terms.iter_mut().zip(values) {
+                    *term = x.into() * weight;
+                }
+            }
+            Some(values) => {
+                let left = d - first.min(d);
+                for (i, (term, &x)) in terms.iter_mut().zip(values).enumerate() {
+                    let x: f64 = x.into();
+                    let x = if i < left { x } else { 0.0 };
+                    *term = weight * if i == left { 1.0 } else { x };
+                }
+            }
+            None => {
+                for (j, term) in (first..=d).zip(&mut terms) {
+                    *term = weight * if j < d { moving.data.at(row, j) } else { 1.0 };
+                }
+            }
+        }
+        let mut at = 0;
+        while at < STEP {
+            let place = first + at;
+            // SAFETY: a step from `first` on lies within all four slices, whose length is a multiple of steps.
+            unsafe {
+                let term = W::load(terms.as_ptr().add(at));
+                let cut = W::load(high_grid.as_ptr().add(place));
+                let high_term = term.plus(cut).minus(cut);
+                let cut = W::load(low_grid.as_ptr().add(place));
+                let low_term = term.minus(high_term).plus(cut).minus(cut);
+                let high = high.as_mut_ptr().add(place);
+                W::load(high).plus(high_term).store(high);
+                let low = low.as_mut_ptr().add(place);
+                W::load(low).plus(low_term).store(low);
+            }
+            at += W::WIDTH;
+        }
+        first += STEP;
+    }
+}
+
+/// Distances of narrow rows that are summed side by side: one alone would wait for each addition.
+const SIDE: usize = 8;
+/// Sums side by side of one distance of a row that is at least as wide.
+const WIDE: usize = 16;
+
+/// Squared distances of at most a block of rows from `first` on to the centers their labels name.
+///
+/// # Safety
+/// The CPU must have the instruction set of `W`.
+#[inline(always)]
+pub(super) unsafe fn own_distances<W: Lanes<Elem = f64>, T: Element>(
+    data: &Rows<'_, T>,
+    first: usize,
+    (centers, labels): (&[f64], &[i32]),
+    out: &mut [f64; BLOCK],
+) {
+    let d = data.n_columns();
+    let center = |label: i32| {
+        let start = usize::try_from(label).unwrap_or(0) * d;
+        &centers[start..start + d]
     };
-    for (term, &x) in features.iter_mut().zip(row) {
-        let x: f64 = x.into();
-        *term = x * weight;
+    if let (Some(values), true) = (data.packed(first, labels.len()), d >= WIDE) {
+        for ((row, &label), out) in values.chunks_exact(d).zip(labels).zip(out) {
+            // SAFETY: the caller vouches for the instruction set.
+            *out = unsafe { wide_distance::<W, T>(row, center(label)) };
+        }
+        return;
     }
-    *last = weight;
-    if let Some(old) = old {
-        table.subtract(grids, old, terms);
+    for (chunk, (labels, out)) in (labels.chunks(SIDE).zip(out.chunks_mut(SIDE))).enumerate() {
+        let first = first + chunk * SIDE;
+        match (data.packed(first, SIDE), <[i32; SIDE]>::try_from(labels)) {
+            (Some(values), Ok(labels)) if d < WIDE => {
+                out.copy_from_slice(&narrow_distances(values, labels.map(center)));
+            }
+            _ => {
+                for (i, (out, &label)) in out.iter_mut().zip(labels).enumerate() {
+                    let whole = d - d % WIDE;
+                    let mut sums = [0.0; WIDE];
+                    for (j, &c) in center(label).iter().enumerate() {
+                        let difference = data.at(first + i, j) - c;
+                        // As in `wide_distance`: what is left after whole steps goes to the last sums.
+                        let sum = match j {
+                            _ if d < WIDE => 0,
+                            j if j < whole => j % WIDE,
+                            j => j + WIDE - d,
+                        };
+                        sums[sum] += difference * difference;
+                    }
+                    *out = total(sums);
+                }
+            }
+        }
     }
-    table.add(grids, new, terms);
+}
+
+/// Squared distances of narrow rows, each summed from the first feature to the last. Not inlined, so that no shell makes
+/// slow gathers of it.
+#[inline(never)]
+fn narrow_distances<T: Element>(values: &[T], centers: [&[f64]; SIDE]) -> [f64; SIDE] {
+    let d = values.len() / SIDE;
+    let rows: [&[T]; SIDE] = std::array::from_fn(|i| &values[i * d..(i + 1) * d]);
+    let mut sums = [0.0; SIDE];
+    for j in 0..d {
+        for (sum, (x, center)) in sums.iter_mut().zip(rows.iter().zip(&centers)) {
+            let difference: f64 = x[j].into() - center[j];
+            *sum += difference * difference;
+        }
+    }
+    sums
+}
+
+/// A squared distance as sixteen sums side by side. What is left after whole steps is read with what is before it,
+/// which is left out: no loop over a few numbers.
+///
+/// # Safety
+/// The CPU must have the instruction set of `W`.
+#[inline(always)]
+unsafe fn wide_distance<W: Lanes<Elem = f64>, T: Element>(row: &[T], center: &[f64]) -> f64 {
+    let mut sums = [0.0; WIDE];
+    let (rows, rest) = row.as_chunks::<WIDE>();
+    // SAFETY: the caller vouches for the instruction set; all reads and writes are of sixteen numbers, of which at
+    // most eight registers are made.
+    unsafe {
+        let mut registers = [W::splat(0.0); 8];
+        for (x, c) in rows.iter().zip(center.as_chunks::<WIDE>().0) {
+            let x: [f64; WIDE] = x.map(Into::into);
+            for (i, sum) in registers[..WIDE / W::WIDTH].iter_mut().enumerate() {
+                let at = i * W::WIDTH;
+                *sum = sum.plus_squared_difference(
+                    W::load(x.as_ptr().add(at)),
+                    W::load(c.as_ptr().add(at)),
+                );
+            }
+        }
+        for (i, sum) in registers[..WIDE / W::WIDTH].iter().enumerate() {
+            sum.store(sums.as_mut_ptr().add(i * W::WIDTH));
+        }
+    }
+    if !rest.is_empty()
+        && let (Some(x), Some(c)) = (row.last_chunk::<WIDE>(), center.last_chunk::<WIDE>())
+    {
+        for i in 0..WIDE {
+            let difference = x[i].into() - c[i];
+            let square = difference * difference;
+            sums[i] += if i >= WIDE - rest.len() { square } else { 0.0 };
+        }
+    }
+    total(sums)
+}
+
+/// The sum of halves, quarters, ... on each other.
+#[inline(always)]
+fn total(mut sums: [f64; WIDE]) -> f64 {
+    let mut half = WIDE / 2;
+    while half > 0 {
+        for i in 0..half {
+            sums[i] += sums[i + half];
+        }
+        half /= 2;
+    }
+    sums[0]
 }

@@ -41,6 +41,11 @@ pub trait Lanes: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn minus(self, other: Self) -> Self;
+    /// `self + other`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn plus(self, other: Self) -> Self;
     /// `self + difference²` with `difference = x - c`, three operations each rounded on its own.
     ///
     /// # Safety
@@ -92,18 +97,15 @@ pub trait Lanes: Copy {
         !sure
     }
 
-    /// Writes `to[j][lane + i] = from[i][first + j] - shift[j]` for all rows `from[i]` and `j < columns`; lanes of the
-    /// tile without a row may get any finite value. `ahead` elements from the start of each row lies one that will be
-    /// read soon.
+    /// Writes `to[j][lane + i] = from[i][first + j] - shift[j]` for all rows `from[i]` and `j < columns`.
     ///
     /// # Safety
-    /// See the trait; `from.len()` and `columns` are at most `WIDTH`, `from` is valid for reads at the places named,
+    /// See the trait; there are `WIDTH` rows, `columns` is at most `WIDTH`, `from` is valid for reads at the places named,
     /// `shift` and `to` have at least `columns` entries, and `lane + WIDTH` is at most [`crate::kernel::BLOCK`].
     #[inline(always)]
     unsafe fn transpose(
         from: &[*const Self::Elem],
         (first, columns): (usize, usize),
-        _ahead: isize,
         shift: &[Self::Elem],
         to: &mut [Line<Self::Elem>],
         lane: usize,

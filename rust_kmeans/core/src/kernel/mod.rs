@@ -35,8 +35,11 @@ use crate::view::{Rows, Source};
 
 /// Samples the kernel works on at a time.
 pub(crate) const BLOCK: usize = 64;
-/// Centers whose scores are in registers at a time.
-const GROUP: usize = 4;
+/// Centers whose scores are in registers at a time: with four registers of samples 24 sums, four samples and a center
+/// fill 29 of AVX-512's 32 registers; with two, 15 of AVX2's 16.
+const GROUP: usize = 6;
+/// Bytes of a block that stay in the first-level cache beside the centers that stream by.
+const PANEL_BYTES: usize = 32 << 10;
 
 /// One feature of a block of samples.
 #[derive(Debug, Clone, Copy)]
@@ -135,11 +138,13 @@ pub(crate) struct Packed<T> {
     isa: Isa,
     k: usize,
     d: usize,
-    /// Groups of four (the last may be smaller) centers less the shift, feature by feature.
+    /// Groups of six (the last may be smaller) centers less the shift, feature by feature.
     centers: Vec<T>,
     /// ½‖c‖² of each.
     half: Vec<T>,
     shift: Vec<T>,
+    /// Room for the mean of the centers.
+    mean: Vec<f64>,
     bound: Bound<T>,
     margin: MarginBound<T>,
     /// The centers as they are, row-major.
@@ -165,6 +170,7 @@ impl<T: Element> Packed<T> {
             centers: try_vec(what, cells, T::default())?,
             half: try_vec(what, k, T::default())?,
             shift: try_vec(what, d, T::default())?,
+            mean: try_vec(what, d, 0.0)?,
             bound: Bound::default(),
             margin: MarginBound::default(),
             exact: try_vec(what, cells, 0.0)?,
@@ -177,26 +183,28 @@ impl<T: Element> Packed<T> {
         for (exact, &c) in self.exact.iter_mut().zip(centers) {
             *exact = c.into();
         }
-        for (j, shift) in self.shift.iter_mut().enumerate() {
-            let total: f64 = self
-                .exact
-                .iter()
-                .skip(j)
-                .step_by(d)
-                .map(|c| c / k as f64)
-                .sum();
-            *shift = T::from_f64(total);
+        // Any shift will do; the mean keeps numbers small.
+        let share = 1.0 / k as f64;
+        self.mean.fill(0.0);
+        for center in self.exact.chunks_exact(d) {
+            for (mean, &c) in self.mean.iter_mut().zip(center) {
+                *mean += c * share;
+            }
+        }
+        for (shift, &mean) in self.shift.iter_mut().zip(&self.mean) {
+            *shift = T::from_f64(mean);
         }
         let mut largest = 0.0_f64;
         for (i, center) in self.exact.chunks_exact(d).enumerate() {
             let first = i - i % GROUP;
             let size = GROUP.min(k - first);
-            let group = &mut self.centers[first * d..];
+            let places = self.centers[first * d + i % GROUP..].iter_mut();
             let mut squares = 0.0;
-            for (j, (&c, &shift)) in center.iter().zip(&self.shift).enumerate() {
+            let shifted = center.iter().zip(&self.shift);
+            for (place, (&c, &shift)) in places.step_by(size).zip(shifted) {
                 let c = c - shift.into();
                 squares += c * c;
-                group[j * size + i % GROUP] = T::from_f64(c);
+                *place = T::from_f64(c);
             }
             self.half[i] = T::from_f64(0.5 * squares);
             largest = largest.max(squares);
@@ -262,30 +270,43 @@ impl<T: Element> Packed<T> {
         }
     }
 
-    /// Takes a row of some weight from the sums of its old cluster (if any) and adds it to those of its new one.
-    /// `terms` is room for what is added: a number a feature, then the weight.
+    /// Takes rows from the sums of their old clusters (if any) and adds them to those of their new ones.
     #[inline]
-    pub(crate) fn move_row<X: Into<f64> + Copy>(
+    pub(crate) fn move_rows(
         &self,
         table: &mut ExactTable,
-        grids: &Grids,
-        clusters: (Option<usize>, usize),
-        row: (&[X], f64),
-        terms: &mut [f64],
+        moving: &Moving<'_, '_, T>,
+        moves: &[Move],
     ) {
-        /// Fewer terms do not fill a register, and the call costs more than they do.
-        const FEW: usize = 8;
         match self.isa {
-            _ if terms.len() < FEW => generic::move_row(table, grids, clusters, row, terms),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx512 => unsafe { avx512::move_row(table, grids, clusters, row, terms) },
+            Isa::Avx512 => unsafe { avx512::move_rows(table, moving, moves) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx2 => unsafe { avx2::move_row(table, grids, clusters, row, terms) },
-            _ => generic::move_row(table, grids, clusters, row, terms),
+            Isa::Avx2 => unsafe { avx2::move_rows(table, moving, moves) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Neon => unsafe { neon::move_rows(table, moving, moves) },
+            _ => scalar::move_rows(table, moving, moves),
         }
     }
+}
+
+/// What moving rows between sums reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Moving<'a, 'd, T> {
+    pub(crate) data: &'a Rows<'d, T>,
+    pub(crate) weights: Option<&'a [f64]>,
+    pub(crate) grids: &'a Grids,
+}
+
+/// A row that changes its cluster; a negative old one is none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Move {
+    pub(crate) row: usize,
+    pub(crate) old: i32,
+    pub(crate) new: i32,
 }
 
 /// γₘ for a unit roundoff.
@@ -358,10 +379,36 @@ impl<T: Element> Bound<T> {
     }
 }
 
+/// Squared distances of at most a block of rows from `first` on to the centers (row-major) their labels name: the same
+/// bits on every instruction set, those of [`crate::squared_distance`] below 16 features.
+pub(crate) fn own_distances<T: Element>(
+    isa: Isa,
+    data: &Rows<'_, T>,
+    first: usize,
+    (centers, labels): (&[f64], &[i32]),
+    out: &mut [f64; BLOCK],
+) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
+        Isa::Avx512 => unsafe { avx512::own_distances(data, first, (centers, labels), out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
+        Isa::Avx2 => unsafe { avx2::own_distances(data, first, (centers, labels), out) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
+        Isa::Neon => unsafe { neon::own_distances(data, first, (centers, labels), out) },
+        _ => scalar::own_distances(data, first, (centers, labels), out),
+    }
+}
+
 /// Room for one block, one for each thread.
 #[derive(Debug)]
 pub(crate) struct Scratch<T> {
+    /// The samples: all features, or one panel of them.
     block: Vec<Line<T>>,
+    /// The scores between two panels, a line a center.
+    scores: Vec<Line<T>>,
     gaps: Line<T>,
     indices: Line<T>,
     best: Line<T>,
@@ -372,10 +419,13 @@ pub(crate) struct Scratch<T> {
 }
 
 impl<T: Element> Scratch<T> {
-    pub(crate) fn new(d: usize) -> Result<Self> {
+    pub(crate) fn new(k: usize, d: usize) -> Result<Self> {
         let zero = Line([T::default(); BLOCK]);
+        let panel = PANEL_BYTES / size_of::<Line<T>>();
+        let scores = if d > panel { k } else { 0 };
         Ok(Self {
-            block: try_vec("a block of samples", d, zero)?,
+            block: try_vec("a block of samples", d.min(panel), zero)?,
+            scores: try_vec("a block of scores", scores, zero)?,
             gaps: zero,
             indices: zero,
             best: zero,

@@ -8,9 +8,10 @@ use std::arch::aarch64::{
 };
 
 use super::lanes::{Lanes, LanesOf};
-use super::{Distances, Packed, Scratch, generic};
+use super::{BLOCK, Distances, Move, Moving, Packed, Scratch, generic};
 use crate::element::Element;
-use crate::view::Source;
+use crate::exact_sum::ExactTable;
+use crate::view::{Rows, Source};
 
 /// Four `f32`.
 #[derive(Clone, Copy)]
@@ -52,6 +53,11 @@ macro_rules! lanes {
             unsafe fn minus(self, other: Self) -> Self {
                 // SAFETY: the caller vouches for NEON.
                 Self(unsafe { $sub(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn plus(self, other: Self) -> Self {
+                // SAFETY: the caller vouches for NEON.
+                Self(unsafe { $add(self.0, other.0) })
             }
             #[inline(always)]
             unsafe fn plus_squared_difference(self, x: Self, c: Self) -> Self {
@@ -169,4 +175,35 @@ pub(super) unsafe fn distances<T: Element>(
 pub(super) unsafe fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {
     // SAFETY: the caller vouches for NEON.
     unsafe { generic::doubtful::<T::Neon>(labels, margins, table) }
+}
+
+/// As [`generic::move_rows`].
+///
+/// # Safety
+/// The CPU must have NEON.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn move_rows<T: Element>(
+    table: &mut ExactTable,
+    moving: &Moving<'_, '_, T>,
+    moves: &[Move],
+) {
+    // SAFETY: the caller vouches for NEON.
+    unsafe { generic::move_rows::<<f64 as LanesOf>::Neon, T>(table, moving, moves) }
+}
+
+/// As [`generic::own_distances`].
+///
+/// # Safety
+/// The CPU must have NEON.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn own_distances<T: Element>(
+    data: &Rows<'_, T>,
+    first: usize,
+    centers_and_labels: (&[f64], &[i32]),
+    out: &mut [f64; BLOCK],
+) {
+    // SAFETY: the caller vouches for NEON.
+    unsafe {
+        generic::own_distances::<<f64 as LanesOf>::Neon, T>(data, first, centers_and_labels, out);
+    }
 }

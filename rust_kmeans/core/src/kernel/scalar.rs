@@ -1,10 +1,10 @@
 //! The shell for any CPU: groups of four numbers in plain Rust, multiplication and addition rounded apart.
 
-use super::generic;
 use super::lanes::{Lanes, LanesOf};
-use super::{Distances, Packed, Scratch};
+use super::{BLOCK, Distances, Move, Moving, Packed, Scratch, generic};
 use crate::element::Element;
-use crate::view::Source;
+use crate::exact_sum::ExactTable;
+use crate::view::{Rows, Source};
 
 /// Four numbers.
 #[derive(Clone, Copy)]
@@ -38,6 +38,10 @@ macro_rules! four {
             #[inline(always)]
             unsafe fn minus(self, other: Self) -> Self {
                 Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+            }
+            #[inline(always)]
+            unsafe fn plus(self, other: Self) -> Self {
+                Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
             }
             #[inline(always)]
             unsafe fn plus_squared_difference(self, x: Self, c: Self) -> Self {
@@ -110,4 +114,25 @@ pub(super) fn distances<T: Element>(
 pub(super) fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {
     // SAFETY: plain Rust needs no instruction set.
     unsafe { generic::doubtful::<T::Scalar>(labels, margins, table) }
+}
+
+pub(super) fn move_rows<T: Element>(
+    table: &mut ExactTable,
+    moving: &Moving<'_, '_, T>,
+    moves: &[Move],
+) {
+    // SAFETY: plain Rust needs no instruction set.
+    unsafe { generic::move_rows::<<f64 as LanesOf>::Scalar, T>(table, moving, moves) }
+}
+
+pub(super) fn own_distances<T: Element>(
+    data: &Rows<'_, T>,
+    first: usize,
+    centers_and_labels: (&[f64], &[i32]),
+    out: &mut [f64; BLOCK],
+) {
+    // SAFETY: plain Rust needs no instruction set.
+    unsafe {
+        generic::own_distances::<<f64 as LanesOf>::Scalar, T>(data, first, centers_and_labels, out);
+    }
 }

@@ -198,12 +198,10 @@ fn best_fits<T: Element>(
     interrupt: &mut core::Interrupt<'_>,
 ) -> core::Result<Vec<(core::Fit<T>, usize)>> {
     let sizes = starts.iter().map(|start| match start {
-        TypedStart::Plusplus(k, seeds) | TypedStart::Random(k, seeds) => {
-            k.saturating_mul(seeds.len())
-        }
-        TypedStart::Given(centers) => centers.iter().map(ArrayView2::nrows).sum(),
+        TypedStart::Plusplus(k, _) | TypedStart::Random(k, _) => *k,
+        TypedStart::Given(centers) => centers.iter().map(ArrayView2::nrows).max().unwrap_or(0),
     });
-    let n_clusters = sizes.fold(0, usize::saturating_add);
+    let n_clusters = sizes.max().unwrap_or(0);
     let problem = core::Problem::new(rows, n_clusters, weights, params)?;
     let tol = if tol > 0.0 {
         tol * problem.mean_variance()?

@@ -290,8 +290,8 @@ pub(crate) struct Visit<'a, 'd, T> {
     inertia: Option<Grid>,
 }
 
-/// Bytes of X that stay in a core's second-level cache while several runs look at them, beside the centers of all, for
-/// which there is as much room again.
+/// Bytes of X that stay in a core's second-level cache while several runs look at them, beside the centers and sums of
+/// all, for which there is as much room again.
 const SHARED_BYTES: usize = 256 << 10;
 
 /// One pass over the rows for any number of runs. Runs that look at all rows do so together, on pieces of X small enough
@@ -322,7 +322,8 @@ fn rows_per_shared_piece<T: Element>(visits: &[Visit<'_, '_, T>]) -> Option<usiz
     let columns = visits.first()?.job.data.n_columns();
     let centers: usize = visits.iter().map(|visit| visit.job.packed.k()).sum();
     let bytes = columns * size_of::<T>();
-    let fits = centers.saturating_mul(bytes) <= SHARED_BYTES;
+    let center = bytes + (columns + 1) * 2 * size_of::<f64>();
+    let fits = centers.saturating_mul(center) <= SHARED_BYTES;
     (looks > 1 && fits).then(|| (SHARED_BYTES / bytes / BLOCK).max(1) * BLOCK)
 }
 
@@ -364,9 +365,12 @@ impl<'a, 'd, T: Element> Visit<'a, 'd, T> {
         !matches!(self.how, How::Bounded { trust: true, .. })
     }
 
-    /// How often it reads each row.
+    /// How often it reads all rows.
     fn looks(&self) -> usize {
-        usize::from(!matches!(self.how, How::Kept)) + usize::from(self.inertia.is_some())
+        usize::from(matches!(
+            self.how,
+            How::Dense | How::Bounded { trust: false, .. }
+        )) + usize::from(self.inertia.is_some())
     }
 
     /// Takes the first rows (all, if there are fewer) off this visit.

@@ -78,12 +78,17 @@ pub fn lloyd<T: Element>(
 /// What runs that advance together may keep of labels, bounds and sums, if the data take less.
 const LEAST_MEMORY: usize = 64 << 20;
 
+/// What runs may keep for all of them to stay in the caches of most machines.
+const CACHED_MEMORY: usize = 8 << 20;
+
 /// Runs [`lloyd`] from each of `starts` and calls `finished` with the number of the start and the fit, in the order in
 /// which runs end.
 ///
-/// Runs advance in lock step, so that an iteration of all of them is one pass over the data. A run does what it does
-/// alone. One that ends makes room for the next; together they keep at most as many bytes as the data take, or
-/// [`LEAST_MEMORY`] if that is more.
+/// Runs advance in lock step, so that an iteration of all of them is one pass over the data. One that skips samples
+/// reads little of the data, but all of its labels and bounds: it goes ahead alone, while they are in the cache, until it
+/// ends or looks at all samples again, unless those of all runs fit there. None of this changes a result. A run that
+/// ends makes room for the next; together they keep at most as many bytes as the data take, or [`LEAST_MEMORY`] if that
+/// is more.
 pub(crate) fn iterate<T: Element>(
     problem: &Problem<'_, T>,
     starts: &[ArrayView2<'_, T>],
@@ -107,8 +112,9 @@ pub(crate) fn iterate<T: Element>(
         });
     }
     let grids = problem.scale.grids();
-    let whole = costs.iter().copied().fold(0, usize::saturating_add);
-    let mut workers = Worker::team(&problem.pool, &problem.data, whole, starts.len())?;
+    // As many threads as the largest run can use alone: waking one more for many small runs takes longer than they do.
+    let largest = costs.iter().copied().max().unwrap_or(0);
+    let mut workers = Worker::team(&problem.pool, &problem.data, largest, starts.len())?;
     let room = n.saturating_mul(d * size_of::<T>()).max(LEAST_MEMORY);
     let needs: Vec<_> = starts
         .iter()
@@ -130,18 +136,25 @@ pub(crate) fn iterate<T: Element>(
             return Ok(());
         }
         interrupt::check(interrupt)?;
-        let costs = active.iter().map(|run| costs[run.number]);
-        let threads = problem
-            .pool
-            .useful_threads(n, costs.fold(0, usize::saturating_add));
-        let visits = active.iter_mut().map(Run::visit).collect::<Result<_>>()?;
+        let used: usize = active.iter().map(|run| needs[run.number]).sum();
+        let alone = active
+            .iter()
+            .position(Run::skips)
+            .filter(|_| used > CACHED_MEMORY);
+        let going = alone.map_or(0..active.len(), |at| at..at + 1);
+        let mut at = going.start;
+        let going = &mut active[going];
+        let mut left = going.len();
+        let largest = going.iter().map(|run| costs[run.number]).max().unwrap_or(0);
+        let threads = problem.pool.useful_threads(n, largest);
+        let visits = going.iter_mut().map(Run::visit).collect::<Result<_>>()?;
         assign(visits, (&problem.pool, &mut workers[..threads]));
-        let mut at = 0;
-        while let Some(run) = active.get_mut(at) {
-            match run.advance(tol, &mut workers[..threads])? {
+        while left > 0 {
+            left -= 1;
+            match active[at].advance(tol, &mut workers[..threads])? {
                 None => at += 1,
                 Some(inertia) => {
-                    let run = active.swap_remove(at);
+                    let run = active.remove(at);
                     Worker::close(&mut workers, run.number);
                     finished(run.number, run.end(inertia)?);
                 }
@@ -211,6 +224,11 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
         let sums = (k * (d + 1)).saturating_mul(2 * size_of::<f64>() * (threads + 1));
         n.saturating_mul(size_of::<i32>() + size_of::<T>())
             .saturating_add(sums)
+    }
+
+    /// Whether the next pass leaves out samples.
+    fn skips(&self) -> bool {
+        self.choice.next() == Way::Bounded && self.stage != Stage::Last { settled: true }
     }
 
     /// What the next pass does for this run; makes room for bounds when they are needed first.

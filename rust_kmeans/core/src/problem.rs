@@ -26,8 +26,8 @@ pub struct Problem<'a, T> {
 }
 
 impl<'a, T: Element> Problem<'a, T> {
-    /// Reads `data` (`n_samples`, `n_features`) once. No more threads are started than fits can use that have
-    /// `n_clusters` centers, all runs that advance together counted.
+    /// Reads `data` (`n_samples`, `n_features`) once. No more threads are started than a fit with
+    /// `n_clusters` centers, the most of any fit to come, can use.
     ///
     /// # Errors
     /// [`Error::NoWeight`], [`Error::Threads`], and those of [`Scale::of`].

@@ -294,8 +294,8 @@ def kmeans_sweep(
 ) -> list[KMeans]:
     """Fit `KMeans` for many numbers of clusters at once.
 
-    All runs of all fits share each pass over X. Each fit is bit for bit that of ``KMeans(k, ...).fit(X)``, for
-    one k after the other.
+    All runs of all fits share passes over X. Each fit is bit for bit that of ``KMeans(k, ...).fit(X)``, one k
+    after the other.
 
     Parameters
     ----------
@@ -334,8 +334,8 @@ def kmeans_sweep(
 
     Notes
     -----
-    Besides the labels of each fit (4 bytes a sample), runs under way take at most as many bytes as X, or 64 MiB
-    if that is more: as many runs advance together as that allows, one at least.
+    Besides the labels of each fit (4 bytes a sample), runs under way take at most as many bytes as X, or
+    64 MiB if that is more: as many runs advance together as that allows, one at least.
 
     Examples
     --------

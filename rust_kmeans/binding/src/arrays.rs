@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use ndarray::ArrayView2;
 use numpy::{
     AllowTypeChange, Element, PyArray, PyArrayDescrMethods, PyArrayLike1, PyArrayMethods,
     PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods,
@@ -53,11 +52,10 @@ impl<'py> Matrix<'py> {
     }
 }
 
-/// Centers, of the same type as the samples.
-pub(crate) fn centers<'a, 'py, T: Element>(
-    array: &'a Bound<'py, PyAny>,
-    borrowed: &'a mut Option<PyReadonlyArray2<'py, T>>,
-) -> PyResult<ArrayView2<'a, T>> {
+/// Borrows centers, of the same type as the samples.
+pub(crate) fn centers<'py, T: Element>(
+    array: &Bound<'py, PyAny>,
+) -> PyResult<PyReadonlyArray2<'py, T>> {
     let wrong = || {
         PyTypeError::new_err(format!(
             "centers must be a 2-dimensional array of X's dtype, {}",
@@ -68,7 +66,7 @@ pub(crate) fn centers<'a, 'py, T: Element>(
     let typed = array
         .cast::<PyArray<T, numpy::Ix2>>()
         .map_err(|_| wrong())?;
-    Ok(borrowed.insert(typed.try_readonly()?).as_array())
+    Ok(typed.try_readonly()?)
 }
 
 /// Weights: anything NumPy converts to float64 with one dimension.

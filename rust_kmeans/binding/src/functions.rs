@@ -2,9 +2,10 @@
 
 use ndarray::{Array2, ArrayView2};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayLike1, PyReadonlyArray2};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 use rust_kmeans_core as core;
 use rust_kmeans_core::{Element, Isa, Rows};
 
@@ -65,8 +66,8 @@ pub(crate) fn lloyd<'py>(
         params: &core::ValidParams,
     ) -> PyResult<FitTuple<'py>> {
         let py = centers.py();
-        let mut borrowed: Option<PyReadonlyArray2<'_, T>> = None;
-        let centers = arrays::centers(centers, &mut borrowed)?;
+        let borrowed = arrays::centers::<T>(centers)?;
+        let centers = borrowed.as_array();
         let fit = run(py, |interrupt| {
             core::lloyd(rows, centers, weights, params, interrupt)
         })?;
@@ -89,113 +90,154 @@ pub(crate) fn lloyd<'py>(
     ))
 }
 
-/// Where a fit starts.
-enum Start<'a, T> {
-    Centers(ArrayView2<'a, T>),
-    Plusplus,
-    Random,
+/// Where the runs of a fit start, of which the best is kept.
+pub(crate) enum Start<'py> {
+    Plusplus { n_clusters: usize, seeds: Vec<u64> },
+    Random { n_clusters: usize, seeds: Vec<u64> },
+    Given(Vec<Bound<'py, PyAny>>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Start<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(centers) = object.cast::<PyList>() {
+            return Ok(Self::Given(centers.iter().collect()));
+        }
+        let (name, n_clusters, seeds): (PyBackedStr, usize, Vec<u64>) = object.extract()?;
+        match &*name {
+            "k-means++" => Ok(Self::Plusplus { n_clusters, seeds }),
+            "random" => Ok(Self::Random { n_clusters, seeds }),
+            _ => Err(PyValueError::new_err(format!(
+                "init={name} is not valid: it must be k-means++ or random"
+            ))),
+        }
+    }
+}
+
+/// The same with centers of a type.
+enum TypedStart<'a, T> {
+    Plusplus(usize, &'a [u64]),
+    Random(usize, &'a [u64]),
+    Given(Vec<ArrayView2<'a, T>>),
 }
 
 #[pyfunction]
-#[pyo3(signature = (X, init, n_clusters, *, seeds, sample_weight=None, max_iter=300, tol=0.0, algorithm="auto", n_threads=None))]
+#[pyo3(signature = (X, starts, *, sample_weight=None, max_iter=300, tol=0.0, algorithm="auto", n_threads=None))]
 #[expect(non_snake_case, reason = "scikit-learn's name of the data")]
-#[expect(clippy::too_many_arguments, reason = "keywords in Python")]
 pub(crate) fn fit<'py>(
     X: &Bound<'py, PyAny>,
-    init: &Bound<'py, PyAny>,
-    n_clusters: usize,
-    seeds: Vec<u64>,
+    starts: Vec<Start<'py>>,
     sample_weight: Weights<'py>,
     max_iter: usize,
     tol: f64,
     algorithm: &str,
     n_threads: Option<usize>,
-) -> PyResult<BestTuple<'py>> {
+) -> PyResult<Vec<BestTuple<'py>>> {
     fn typed<'py, T: Element + numpy::Element>(
+        py: Python<'py>,
         rows: Rows<'_, T>,
-        init: &Bound<'py, PyAny>,
-        (n_clusters, seeds): (usize, &[u64]),
+        starts: &[Start<'py>],
         weights: Option<&[f64]>,
         tol: f64,
         params: &core::ValidParams,
-    ) -> PyResult<BestTuple<'py>> {
-        let py = init.py();
-        let mut borrowed: Option<PyReadonlyArray2<'_, T>> = None;
-        let start = match init.extract::<PyBackedStr>() {
-            Ok(name) if &*name == "k-means++" => Start::Plusplus,
-            Ok(name) if &*name == "random" => Start::Random,
-            _ => Start::Centers(arrays::centers(init, &mut borrowed)?),
-        };
-        let (best, distinct) = run(py, |interrupt| {
-            best_fit(
-                rows,
-                &start,
-                (n_clusters, seeds),
-                weights,
-                tol,
-                params,
-                interrupt,
-            )
+    ) -> PyResult<Vec<BestTuple<'py>>> {
+        let given = starts.iter().flat_map(|start| match start {
+            Start::Given(centers) => centers.as_slice(),
+            _ => &[],
+        });
+        let borrowed: Vec<_> = given.map(arrays::centers::<T>).collect::<PyResult<_>>()?;
+        let mut views = borrowed.iter().map(PyReadonlyArray2::as_array);
+        let starts: Vec<_> = starts
+            .iter()
+            .map(|start| match start {
+                Start::Plusplus { n_clusters, seeds } => TypedStart::Plusplus(*n_clusters, seeds),
+                Start::Random { n_clusters, seeds } => TypedStart::Random(*n_clusters, seeds),
+                Start::Given(centers) => {
+                    TypedStart::Given(views.by_ref().take(centers.len()).collect())
+                }
+            })
+            .collect();
+        let fits = run(py, |interrupt| {
+            best_fits(rows, &starts, weights, tol, params, interrupt)
         })?;
-        Ok((
-            to_numpy(py, best.centers),
-            best.labels.into_pyarray(py),
-            best.inertia,
-            best.n_iter,
-            best.algorithm.name(),
-            distinct,
-        ))
+        Ok(fits
+            .into_iter()
+            .map(|(fit, distinct)| {
+                (
+                    to_numpy(py, fit.centers),
+                    fit.labels.into_pyarray(py),
+                    fit.inertia,
+                    fit.n_iter,
+                    fit.algorithm.name(),
+                    distinct,
+                )
+            })
+            .collect())
     }
     let params = params(max_iter, 0.0, algorithm, n_threads)?;
     let weights = arrays::weights(&sample_weight);
     for_type!(Matrix::new("X", X)?, |rows| typed(
+        X.py(),
         rows,
-        init,
-        (n_clusters, &seeds),
+        &starts,
         weights.as_deref(),
         tol,
         &params
     ))
 }
 
-/// The fit of least inertia, the first of equals, and how many clusters of it have samples. `tol` is relative to the
-/// mean variance.
-fn best_fit<T: Element>(
+/// For each start the fit of least inertia, the first of equals, and how many clusters of it have samples. `tol` is
+/// relative to the mean variance.
+fn best_fits<T: Element>(
     rows: Rows<'_, T>,
-    start: &Start<'_, T>,
-    (n_clusters, seeds): (usize, &[u64]),
+    starts: &[TypedStart<'_, T>],
     weights: Option<&[f64]>,
     tol: f64,
     params: &core::ValidParams,
     interrupt: &mut core::Interrupt<'_>,
-) -> core::Result<(core::Fit<T>, usize)> {
+) -> core::Result<Vec<(core::Fit<T>, usize)>> {
+    let sizes = starts.iter().map(|start| match start {
+        TypedStart::Plusplus(k, _) | TypedStart::Random(k, _) => *k,
+        TypedStart::Given(centers) => centers.iter().map(ArrayView2::nrows).max().unwrap_or(0),
+    });
+    let n_clusters = sizes.max().unwrap_or(0);
     let problem = core::Problem::new(rows, n_clusters, weights, params)?;
     let tol = if tol > 0.0 {
         tol * problem.mean_variance()?
     } else {
         0.0
     };
-    let mut one = |seed: u64| match start {
-        Start::Centers(centers) => problem.lloyd(*centers, tol, interrupt),
-        Start::Plusplus => {
-            let seeds = problem.kmeans_plusplus(n_clusters, seed, None, interrupt)?;
-            problem.lloyd(seeds.centers.view(), tol, interrupt)
-        }
-        Start::Random => {
-            let seeds = problem.random_rows(n_clusters, seed)?;
-            problem.lloyd(seeds.centers.view(), tol, interrupt)
-        }
-    };
-    let (&first, rest) = seeds.split_first().unwrap_or((&0, &[]));
-    let mut best = one(first)?;
-    for &seed in rest {
-        let next = one(seed)?;
-        if next.inertia < best.inertia {
-            best = next;
-        }
-    }
-    let distinct = best.n_distinct();
-    Ok((best, distinct))
+    let drawn: Vec<Vec<_>> = starts
+        .iter()
+        .map(|start| match start {
+            TypedStart::Plusplus(k, seeds) => seeds
+                .iter()
+                .map(|&seed| problem.kmeans_plusplus(*k, seed, None, interrupt))
+                .collect(),
+            TypedStart::Random(k, seeds) => seeds
+                .iter()
+                .map(|&seed| problem.random_rows(*k, seed))
+                .collect(),
+            TypedStart::Given(_) => Ok(Vec::new()),
+        })
+        .collect::<core::Result<_>>()?;
+    let centers: Vec<_> = starts
+        .iter()
+        .zip(&drawn)
+        .map(|(start, drawn)| match start {
+            TypedStart::Given(centers) => centers.clone(),
+            _ => drawn.iter().map(|seeds| seeds.centers.view()).collect(),
+        })
+        .collect();
+    let fits = problem.lloyd_many(&centers, tol, interrupt)?;
+    Ok(fits
+        .into_iter()
+        .map(|fit| {
+            let distinct = fit.n_distinct();
+            (fit, distinct)
+        })
+        .collect())
 }
 
 #[pyfunction]
@@ -221,8 +263,8 @@ pub(crate) fn assign_block<'py>(
         (pool, isa): (&core::Pool, Isa),
     ) -> PyResult<(Bound<'py, PyArray1<i32>>, Partial)> {
         let py = centers.py();
-        let mut borrowed: Option<PyReadonlyArray2<'_, T>> = None;
-        let centers = arrays::centers(centers, &mut borrowed)?;
+        let borrowed = arrays::centers::<T>(centers)?;
+        let centers = borrowed.as_array();
         let (labels, partial) = run(py, |_| {
             core::assign_block(rows, centers, weights, scale, check, (pool, isa))
         })?;
@@ -286,8 +328,8 @@ pub(crate) fn predict<'py>(
         centers: &Bound<'_, PyAny>,
         (pool, isa): (&core::Pool, Isa),
     ) -> PyResult<Vec<i32>> {
-        let mut borrowed: Option<PyReadonlyArray2<'_, T>> = None;
-        let view = arrays::centers(centers, &mut borrowed)?;
+        let borrowed = arrays::centers::<T>(centers)?;
+        let view = borrowed.as_array();
         run(centers.py(), |_| core::predict(rows, view, (pool, isa)))
     }
     let (pool, isa) = engine(n_threads)?;
@@ -316,8 +358,8 @@ pub(crate) fn inertia<'py>(
         labels: &[i32],
         (pool, isa): (&core::Pool, Isa),
     ) -> PyResult<f64> {
-        let mut borrowed: Option<PyReadonlyArray2<'_, T>> = None;
-        let view = arrays::centers(centers, &mut borrowed)?;
+        let borrowed = arrays::centers::<T>(centers)?;
+        let view = borrowed.as_array();
         run(centers.py(), |_| {
             core::inertia(rows, view, weights, labels, (pool, isa))
         })

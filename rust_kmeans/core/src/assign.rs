@@ -2,7 +2,7 @@
 
 use ndarray::ArrayView2;
 
-use crate::bounds::{Bounds, Drift};
+use crate::bounds::Drift;
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactSum, ExactTable, Grid};
@@ -67,30 +67,25 @@ pub fn assign_block<T: Element>(
     packed.load(&centers, scale);
     let mut labels = try_vec("the labels", data.n_rows(), -1)?;
     let mut partial = Partial::empty(scale, &packed)?;
-    let mut workers = Worker::team(pool, &data, packed.k(), true)?;
+    let mut workers = Worker::team(pool, &data, packed.k(), 1)?;
+    Worker::open(&mut workers, 0, packed.k())?;
     let grids = partial.grids.clone();
     let job = Job {
+        run: 0,
         packed: &packed,
         data: &data,
+        weights,
         moving: Some(Moving {
             data: &data,
             weights,
             grids: &grids,
         }),
     };
-    assign(&job, &mut labels, (pool, &mut workers));
-    for worker in &mut workers {
-        worker.drain_into(&mut partial.sums);
-    }
+    let inertia = Some(partial.inertia_grid);
+    let visit = Visit::new(job, &mut labels, How::Dense, inertia);
+    assign(vec![visit], (pool, &mut workers));
     partial.n_rows = data.n_rows() as u64;
-    partial.inertia = sum_of_distances(
-        &data,
-        weights,
-        packed.exact(),
-        &labels,
-        (partial.inertia_grid, isa),
-        (pool, &mut workers),
-    );
+    partial.inertia = Found::take(&mut workers, 0, &mut partial.sums).inertia;
     Ok((labels, partial))
 }
 
@@ -109,13 +104,16 @@ pub fn predict<T: Element>(
     let mut packed = Packed::new(isa, centers.len() / data.n_columns(), data.n_columns())?;
     packed.load(&centers, &scale);
     let mut labels = try_vec("the labels", data.n_rows(), -1)?;
-    let mut workers = Worker::team(pool, &data, packed.k(), false)?;
+    let mut workers = Worker::team(pool, &data, packed.k(), 1)?;
     let job = Job {
+        run: 0,
         packed: &packed,
         data: &data,
+        weights: None,
         moving: None,
     };
-    assign(&job, &mut labels, (pool, &mut workers));
+    let visit = Visit::new(job, &mut labels, How::Dense, None);
+    assign(vec![visit], (pool, &mut workers));
     Ok(labels)
 }
 
@@ -146,145 +144,302 @@ pub fn inertia<T: Element>(
         });
     }
     let grid = Scale::of(data, weights, pool)?.distance_grid(&exact);
-    let mut workers = Worker::team(pool, &data, 0, false)?;
-    let team = (pool, workers.as_mut_slice());
-    Ok(sum_of_distances(&data, weights, &exact, labels, (grid, isa.check()?), team).value())
+    let mut workers = Worker::team(pool, &data, 0, 1)?;
+    let piece = rows_per_piece(labels.len(), workers.len());
+    let own = Own {
+        data: &data,
+        weights,
+        centers: &exact,
+        isa: isa.check()?,
+    };
+    pool.for_each(
+        labels.chunks(piece).enumerate(),
+        &mut workers,
+        |worker, (at, labels)| {
+            own.add_distances(grid, at * piece, labels, &mut worker.tallies[0].inertia);
+        },
+    );
+    let found = Found::take(&mut workers, 0, &mut ExactTable::default());
+    Ok(found.inertia.value())
+}
+
+/// Operations a sample costs with `k` centers of `d` features, roughly.
+pub(crate) fn cost(d: usize, k: usize) -> usize {
+    d.saturating_mul(k.saturating_add(4))
 }
 
 /// What one thread has to itself.
 pub(crate) struct Worker<T> {
     scratch: Scratch<T>,
-    /// What this thread added and took away since it was last drained: columns of weighted features, then the weight.
-    sums: ExactTable,
-    changed: usize,
-    screened: usize,
     /// Labels and margins of the last block screened.
     fresh: [i32; BLOCK],
     margins: [T; BLOCK],
     /// Rows of the block that change their cluster.
     moves: [Move; BLOCK],
     row: Vec<f64>,
+    /// One for each run.
+    tallies: Vec<Tally>,
+}
+
+/// What one thread has counted and summed for one run since that was last taken.
+#[derive(Default)]
+struct Tally {
+    /// Added and taken away: columns of weighted features, then the weight.
+    sums: ExactTable,
+    changed: usize,
+    screened: usize,
     inertia: ExactSum,
 }
 
 impl<T: Element> Worker<T> {
-    /// As many as there is work for; with room for sums only if they are wanted.
+    /// As many as there is work for with at most `k` centers, with a tally for each of `runs`, none with room for sums.
     pub(crate) fn team(
         pool: &Pool,
         data: &Rows<'_, T>,
         k: usize,
-        with_sums: bool,
+        runs: usize,
     ) -> Result<Vec<Self>> {
         let d = data.n_columns();
-        let threads = pool.useful_threads(data.n_rows(), d * (k + 4));
+        let threads = pool.useful_threads(data.n_rows(), cost(d, k));
         (0..threads)
             .map(|_| {
                 Ok(Self {
                     scratch: Scratch::new(k, d)?,
-                    sums: ExactTable::new(if with_sums { k } else { 0 }, d + 1)?,
-                    changed: 0,
-                    screened: 0,
                     fresh: [0; BLOCK],
                     margins: [T::default(); BLOCK],
                     moves: [Move::default(); BLOCK],
                     row: try_vec("a row", d, 0.0)?,
-                    inertia: ExactSum::default(),
+                    tallies: (0..runs).map(|_| Tally::default()).collect(),
                 })
             })
             .collect()
     }
 
-    /// Adds this thread's sums to `total` and forgets them.
-    pub(crate) fn drain_into(&mut self, total: &mut ExactTable) {
-        total.merge(&self.sums);
-        self.sums.clear();
+    /// Makes room for the sums of a run with `k` centers.
+    pub(crate) fn open(team: &mut [Self], run: usize, k: usize) -> Result<()> {
+        for worker in team {
+            worker.tallies[run].sums = ExactTable::new(k, worker.row.len() + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Gives back the room of a run that is over.
+    pub(crate) fn close(team: &mut [Self], run: usize) {
+        for worker in team {
+            worker.tallies[run] = Tally::default();
+        }
     }
 }
 
-/// What relabelling reads.
-pub(crate) struct Job<'a, 'd, T> {
-    pub(crate) packed: &'a Packed<T>,
-    pub(crate) data: &'a Rows<'d, T>,
-    /// Where sums are wanted.
-    pub(crate) moving: Option<Moving<'a, 'd, T>>,
-}
-
-/// What relabelling found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Count {
+/// What a pass found for one run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Found {
     /// Rows whose label changed.
     pub(crate) changed: usize,
     /// Rows the kernel screened.
     pub(crate) screened: usize,
+    /// Where it was wanted.
+    pub(crate) inertia: ExactSum,
 }
 
-/// Relabels all rows; with grids, moves each row whose label changed from the sums of its old label (if any, -1 is
-/// none) to those of its new one.
+impl Found {
+    /// Takes what all threads found for a run; what they added and took away goes into `sums`.
+    pub(crate) fn take<T>(team: &mut [Worker<T>], run: usize, sums: &mut ExactTable) -> Self {
+        let mut found = Self::default();
+        for tally in team.iter_mut().map(|worker| &mut worker.tallies[run]) {
+            found.changed += std::mem::take(&mut tally.changed);
+            found.screened += std::mem::take(&mut tally.screened);
+            found.inertia.merge(std::mem::take(&mut tally.inertia));
+            sums.merge(&tally.sums);
+            tally.sums.clear();
+        }
+        found
+    }
+}
+
+/// What relabelling reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a, 'd, T> {
+    /// Which of a worker's tallies counts.
+    pub(crate) run: usize,
+    pub(crate) packed: &'a Packed<T>,
+    pub(crate) data: &'a Rows<'d, T>,
+    pub(crate) weights: Option<&'a [f64]>,
+    /// Where sums are wanted.
+    pub(crate) moving: Option<Moving<'a, 'd, T>>,
+}
+
+/// How a pass finds the labels of one run.
+pub(crate) enum How<'a, T> {
+    /// They stand as they are.
+    Kept,
+    /// All rows are screened.
+    Dense,
+    /// As dense, storing margins: for all rows, or with `trust` in the margins stored before, for those alone whose
+    /// label the bounds do not prove.
+    Bounded {
+        margins: &'a mut [T],
+        drift: &'a Drift<T>,
+        trust: bool,
+    },
+}
+
+/// What one run does on a pass over some rows: it relabels them and, with the job's grids, moves each row whose label
+/// changed from the sums of its old label (if any, -1 is none) to those of its new one.
+pub(crate) struct Visit<'a, 'd, T> {
+    job: Job<'a, 'd, T>,
+    first: usize,
+    labels: &'a mut [i32],
+    how: How<'a, T>,
+    /// Where the inertia of the labels is wanted.
+    inertia: Option<Grid>,
+}
+
+/// Bytes of X that stay in a core's second-level cache while several runs look at them, beside the centers and sums of
+/// all, for which there is as much room again.
+const SHARED_BYTES: usize = 256 << 10;
+
+/// One pass over the rows for any number of runs. Runs that look at all rows do so together, on pieces of X small enough
+/// to stay in the cache between two runs; those that skip rows read little of X, and want pieces with enough rows left to
+/// fill blocks.
 pub(crate) fn assign<T: Element>(
-    job: &Job<'_, '_, T>,
-    labels: &mut [i32],
+    visits: Vec<Visit<'_, '_, T>>,
     (pool, workers): (&Pool, &mut [Worker<T>]),
-) -> Count {
-    let piece = rows_per_piece(labels.len(), workers.len());
+) {
+    let rows = visits.first().map_or(0, |visit| visit.labels.len());
+    let piece = rows_per_piece(rows, workers.len());
+    let (whole, skipping): (Vec<_>, Vec<_>) = visits.into_iter().partition(Visit::reads_all);
+    let shared = rows_per_shared_piece(&whole).map_or(piece, |shared| shared.min(piece));
     pool.for_each(
-        labels.chunks_mut(piece).enumerate(),
+        pieces(whole, shared).chain(pieces(skipping, piece)),
         workers,
-        |worker, (at, labels)| {
-            for (block, labels) in labels.chunks_mut(BLOCK).enumerate() {
-                let first = at * piece + block * BLOCK;
-                job.screen::<false>(job.data.source(first, BLOCK), worker);
-                job.relabel(first, labels, worker);
+        |worker, visits| {
+            for visit in visits {
+                visit.work(worker);
             }
         },
     );
-    count(workers)
 }
 
-/// As [`assign`], storing margins: for all rows, or for those alone whose label `bounds` do not prove, with `trust` in
-/// the margins stored before.
-pub(crate) fn assign_bounded<T: Element>(
-    job: &Job<'_, '_, T>,
-    labels: &mut [i32],
-    bounds: &mut Bounds<T>,
-    trust: bool,
-    (pool, workers): (&Pool, &mut [Worker<T>]),
-) -> Count {
-    let Bounds { margins, drift } = bounds;
-    let drift = &*drift;
-    let piece = rows_per_piece(labels.len(), workers.len());
-    pool.for_each(
-        labels
-            .chunks_mut(piece)
-            .zip(margins.chunks_mut(piece))
-            .enumerate(),
-        workers,
-        |worker, (at, (labels, margins))| {
-            let mut part = Part {
-                first: at * piece,
-                labels,
+/// Rows for which a piece of X stays in the cache, if more than one look is taken at it and the centers leave room.
+fn rows_per_shared_piece<T: Element>(visits: &[Visit<'_, '_, T>]) -> Option<usize> {
+    let looks: usize = visits.iter().map(Visit::looks).sum();
+    let columns = visits.first()?.job.data.n_columns();
+    let centers: usize = visits.iter().map(|visit| visit.job.packed.k()).sum();
+    let bytes = columns * size_of::<T>();
+    let center = bytes + (columns + 1) * 2 * size_of::<f64>();
+    let fits = centers.saturating_mul(center) <= SHARED_BYTES;
+    (looks > 1 && fits).then(|| (SHARED_BYTES / bytes / BLOCK).max(1) * BLOCK)
+}
+
+/// The visits of one piece of the rows after the other.
+fn pieces<'a, 'd, T: Element>(
+    mut visits: Vec<Visit<'a, 'd, T>>,
+    piece: usize,
+) -> impl Iterator<Item = Vec<Visit<'a, 'd, T>>> {
+    std::iter::from_fn(move || {
+        visits.first().filter(|visit| !visit.labels.is_empty())?;
+        Some(
+            visits
+                .iter_mut()
+                .map(|visit| visit.split_off(piece))
+                .collect(),
+        )
+    })
+}
+
+impl<'a, 'd, T: Element> Visit<'a, 'd, T> {
+    /// A visit of all rows.
+    pub(crate) fn new(
+        job: Job<'a, 'd, T>,
+        labels: &'a mut [i32],
+        how: How<'a, T>,
+        inertia: Option<Grid>,
+    ) -> Self {
+        Self {
+            job,
+            first: 0,
+            labels,
+            how,
+            inertia,
+        }
+    }
+
+    /// Whether it reads all of X, or only some rows (but for the inertia).
+    fn reads_all(&self) -> bool {
+        !matches!(self.how, How::Bounded { trust: true, .. })
+    }
+
+    /// How often it reads all rows.
+    fn looks(&self) -> usize {
+        usize::from(matches!(
+            self.how,
+            How::Dense | How::Bounded { trust: false, .. }
+        )) + usize::from(self.inertia.is_some())
+    }
+
+    /// Takes the first rows (all, if there are fewer) off this visit.
+    fn split_off(&mut self, rows: usize) -> Self {
+        let rows = rows.min(self.labels.len());
+        let first = self.first;
+        self.first += rows;
+        Self {
+            job: self.job,
+            first,
+            labels: self.labels.split_off_mut(..rows).unwrap_or_default(),
+            how: match &mut self.how {
+                How::Kept => How::Kept,
+                How::Dense => How::Dense,
+                How::Bounded {
+                    margins,
+                    drift,
+                    trust,
+                } => How::Bounded {
+                    margins: margins.split_off_mut(..rows).unwrap_or_default(),
+                    drift,
+                    trust: *trust,
+                },
+            },
+            inertia: self.inertia,
+        }
+    }
+
+    fn work(self, worker: &mut Worker<T>) {
+        let Self {
+            job, first, labels, ..
+        } = self;
+        match self.how {
+            How::Kept => {}
+            How::Dense => job.screen_dense(first, labels, worker),
+            How::Bounded {
                 margins,
                 drift,
-            };
-            if trust {
-                part.screen_doubtful(job, worker);
-            } else {
-                part.screen_all(job, worker);
+                trust,
+            } => {
+                let mut part = Part {
+                    first,
+                    labels,
+                    margins,
+                    drift,
+                };
+                if trust {
+                    part.screen_doubtful(&job, worker);
+                } else {
+                    part.screen_all(&job, worker);
+                }
             }
-        },
-    );
-    count(workers)
-}
-
-fn count<T>(workers: &mut [Worker<T>]) -> Count {
-    let mut total = Count {
-        changed: 0,
-        screened: 0,
-    };
-    for worker in workers {
-        total.changed += std::mem::take(&mut worker.changed);
-        total.screened += std::mem::take(&mut worker.screened);
+        }
+        if let Some(grid) = self.inertia {
+            let own = Own {
+                data: job.data,
+                weights: job.weights,
+                centers: job.packed.exact(),
+                isa: job.packed.isa(),
+            };
+            let sum = &mut worker.tallies[job.run].inertia;
+            own.add_distances(grid, first, labels, sum);
+        }
     }
-    total
 }
 
 /// A piece of the rows with their bounds.
@@ -361,11 +516,20 @@ impl<T: Element> Part<'_, T> {
 }
 
 impl<T: Element> Job<'_, '_, T> {
+    /// Relabels rows, each screened.
+    fn screen_dense(&self, first: usize, labels: &mut [i32], worker: &mut Worker<T>) {
+        for (block, labels) in labels.chunks_mut(BLOCK).enumerate() {
+            let first = first + block * BLOCK;
+            self.screen::<false>(self.data.source(first, BLOCK), worker);
+            self.relabel(first, labels, worker);
+        }
+    }
+
     /// Labels (and margins) of at most a block of rows, proven, into the worker.
     #[inline]
     fn screen<const MARGINS: bool>(&self, source: Source<'_, T>, worker: &mut Worker<T>) {
         let mut unproven = self.packed.screen::<MARGINS>(&source, &mut worker.scratch);
-        worker.screened += source.len();
+        worker.tallies[self.run].screened += source.len();
         worker.fresh = worker.scratch.labels();
         if MARGINS {
             worker.margins = worker.scratch.margins();
@@ -396,10 +560,11 @@ impl<T: Element> Job<'_, '_, T> {
 
     /// Brings the sums up to date with the worker's first `count` moves.
     fn move_rows(&self, count: usize, worker: &mut Worker<T>) {
-        worker.changed += count;
+        let tally = &mut worker.tallies[self.run];
+        tally.changed += count;
         if let (Some(moving), true) = (&self.moving, count > 0) {
             let moves = &worker.moves[..count];
-            self.packed.move_rows(&mut worker.sums, moving, moves);
+            self.packed.move_rows(&mut tally.sums, moving, moves);
         }
     }
 }
@@ -461,38 +626,30 @@ fn nearest(x: &[f64], centers: &[f64]) -> i32 {
     best.1
 }
 
-/// The weighted sum of squared distances of each row to its center ([`own_distances`]).
-pub(crate) fn sum_of_distances<T: Element>(
-    data: &Rows<'_, T>,
-    weights: Option<&[f64]>,
-    centers: &[f64],
-    labels: &[i32],
-    (grid, isa): (Grid, Isa),
-    (pool, workers): (&Pool, &mut [Worker<T>]),
-) -> ExactSum {
-    let piece = rows_per_piece(labels.len(), workers.len());
-    pool.for_each(
-        labels.chunks(piece).enumerate(),
-        workers,
-        |worker, (at, labels)| {
-            for (block, labels) in labels.chunks(BLOCK).enumerate() {
-                let first = at * piece + block * BLOCK;
-                let mut distances = [0.0; BLOCK];
-                own_distances(isa, data, first, (centers, labels), &mut distances);
-                if let Some(weights) = weights {
-                    for (distance, &weight) in distances.iter_mut().zip(&weights[first..]) {
-                        *distance *= weight;
-                    }
+/// What distances of rows to their own centers are computed from.
+struct Own<'a, 'd, T> {
+    data: &'a Rows<'d, T>,
+    weights: Option<&'a [f64]>,
+    centers: &'a [f64],
+    isa: Isa,
+}
+
+impl<T: Element> Own<'_, '_, T> {
+    /// Adds the weighted squared distances of rows to the centers their labels name ([`own_distances`]).
+    fn add_distances(&self, grid: Grid, first: usize, labels: &[i32], sum: &mut ExactSum) {
+        for (block, labels) in labels.chunks(BLOCK).enumerate() {
+            let first = first + block * BLOCK;
+            let mut distances = [0.0; BLOCK];
+            let centers = (self.centers, labels);
+            own_distances(self.isa, self.data, first, centers, &mut distances);
+            if let Some(weights) = self.weights {
+                for (distance, &weight) in distances.iter_mut().zip(&weights[first..]) {
+                    *distance *= weight;
                 }
-                worker.inertia.add_all(grid, &distances[..labels.len()]);
             }
-        },
-    );
-    let mut total = ExactSum::default();
-    for worker in workers {
-        total.merge(std::mem::take(&mut worker.inertia));
+            sum.add_all(grid, &distances[..labels.len()]);
+        }
     }
-    total
 }
 
 /// The centers in row-major order, checked: at least one, as many columns as the data, finite.

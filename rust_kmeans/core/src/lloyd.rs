@@ -5,9 +5,7 @@ use std::collections::BinaryHeap;
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::assign::{
-    Count, Job, Worker, assign, assign_bounded, row_major, squared_distance, sum_of_distances,
-};
+use crate::assign::{Found, How, Job, Visit, Worker, assign, cost, row_major, squared_distance};
 use crate::bounds::{Bounds, squared_shift};
 use crate::choice::{Choice, Way};
 use crate::element::Element;
@@ -75,76 +73,109 @@ pub fn lloyd<T: Element>(
     Problem::new(data, centers.nrows(), weights, params)?.lloyd(centers, params.tol, interrupt)
 }
 
-/// [`lloyd`] on a problem.
+/// What runs that advance together may keep of labels, bounds and sums, if the data take less.
+const LEAST_MEMORY: usize = 64 << 20;
+
+/// What runs may keep for all of them to stay in the caches of most machines.
+const CACHED_MEMORY: usize = 8 << 20;
+
+/// Runs [`lloyd`] from each of `starts` and calls `finished` with the number of the start and the fit, in the order in
+/// which runs end.
+///
+/// Runs advance in lock step, so that an iteration of all of them is one pass over the data. One that skips samples
+/// reads little of the data, but all of its labels and bounds: it goes ahead alone, while they are in the cache, until it
+/// ends or looks at all samples again, unless those of all runs fit there. None of this changes a result. A run that
+/// ends makes room for the next; together they keep at most as many bytes as the data take, or [`LEAST_MEMORY`] if that
+/// is more.
 pub(crate) fn iterate<T: Element>(
     problem: &Problem<'_, T>,
-    centers: ArrayView2<'_, T>,
+    starts: &[ArrayView2<'_, T>],
     tol: f64,
     interrupt: &mut Interrupt<'_>,
-) -> Result<Fit<T>> {
+    finished: &mut dyn FnMut(usize, Fit<T>),
+) -> Result<()> {
     let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
-    let centers = row_major(centers, d)?;
-    let k = centers.len() / d;
-    if k > n {
+    let starts: Vec<_> = starts
+        .iter()
+        .map(|centers| row_major(*centers, d))
+        .collect::<Result<_>>()?;
+    if let Some(start) = starts.iter().find(|start| start.len() / d > n) {
         return Err(Error::TooFewRows {
             rows: n,
-            clusters: k,
+            clusters: start.len() / d,
         });
     }
-    let mut state = State {
-        problem,
-        grids: problem.scale.grids(),
-        packed: Packed::new(problem.params.isa, k, d)?,
-        workers: Worker::team(&problem.pool, &problem.data, k, true)?,
-        labels: try_vec("the labels", n, -1)?,
-        next: try_vec("the centers", k * d, T::default())?,
-        sums: ExactTable::new(k, d + 1)?,
-        choice: Choice::new(problem.params.algorithm, n, d, k),
-        bounds: None,
-        centers,
-    };
-    let (mut n_iter, mut strict) = (0, false);
-    // Whether the labels are those of the centers.
-    let mut settled = false;
-    while n_iter < problem.params.max_iter {
-        interrupt::check(interrupt)?;
-        let changed = state.step()?;
-        n_iter += 1;
-        if changed == 0 {
-            strict = true;
-            // Without relocation the same labels give the same sums, so the centers did not move either.
-            settled = state.centers == state.next;
-            break;
+    let grids = problem.scale.grids();
+    // As many threads as the largest run can use alone: waking one more for many small runs takes longer than they do.
+    let largest = starts
+        .iter()
+        .map(|start| start.len() / d)
+        .max()
+        .unwrap_or(0);
+    let mut workers = Worker::team(&problem.pool, &problem.data, largest, starts.len())?;
+    let room = n.saturating_mul(d * size_of::<T>()).max(LEAST_MEMORY);
+    let needs: Vec<_> = starts
+        .iter()
+        .map(|start| Run::bytes(problem, start.len() / d, workers.len()))
+        .collect();
+    let mut waiting = starts.into_iter().enumerate().peekable();
+    let mut active: Vec<Run<'_, '_, T>> = Vec::new();
+    loop {
+        while let Some(&(number, _)) = waiting.peek() {
+            let used: usize = active.iter().map(|run| needs[run.number]).sum();
+            if !active.is_empty() && used.saturating_add(needs[number]) > room {
+                break;
+            }
+            if let Some((number, start)) = waiting.next() {
+                active.push(Run::new(problem, &grids, number, start, &mut workers)?);
+            }
         }
-        if squared_shift(&state.next, &state.centers) <= tol {
-            break;
+        if active.is_empty() {
+            return Ok(());
+        }
+        interrupt::check(interrupt)?;
+        let used: usize = active.iter().map(|run| needs[run.number]).sum();
+        let alone = active
+            .iter()
+            .position(Run::skips)
+            .filter(|_| used > CACHED_MEMORY);
+        let going = alone.map_or(0..active.len(), |at| at..at + 1);
+        let mut at = going.start;
+        let going = &mut active[going];
+        let mut left = going.len();
+        let largest = going.iter().map(|run| run.packed.k()).max().unwrap_or(0);
+        let threads = problem.pool.useful_threads(n, cost(d, largest));
+        let visits = going.iter_mut().map(Run::visit).collect::<Result<_>>()?;
+        assign(visits, (&problem.pool, &mut workers[..threads]));
+        while left > 0 {
+            left -= 1;
+            match active[at].advance(tol, &mut workers[..threads])? {
+                None => at += 1,
+                Some(inertia) => {
+                    let run = active.remove(at);
+                    Worker::close(&mut workers, run.number);
+                    finished(run.number, run.end(inertia)?);
+                }
+            }
         }
     }
-    if !settled {
-        interrupt::check(interrupt)?;
-    }
-    let inertia = state.finish(settled)?;
-    let centers = Array2::from_shape_vec((k, d), state.centers).map_err(|_| Error::TooLarge {
-        what: "the centers",
-        rows: k,
-        columns: d,
-    })?;
-    Ok(Fit {
-        centers,
-        labels: state.labels,
-        inertia,
-        n_iter,
-        strict,
-        algorithm: state.choice.used(),
-    })
 }
 
-/// All that changes from iteration to iteration.
-struct State<'a, 'd, T> {
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The next pass is an iteration.
+    Moving,
+    /// The next pass is the last: the inertia, and unless the labels are `settled`, those of the centers as they are.
+    Last { settled: bool },
+}
+
+/// One run: all that changes from iteration to iteration.
+struct Run<'a, 'd, T> {
     problem: &'a Problem<'d, T>,
-    grids: Grids,
+    grids: &'a Grids,
+    number: usize,
     packed: Packed<T>,
-    workers: Vec<Worker<T>>,
     labels: Vec<i32>,
     centers: Vec<T>,
     /// Room for new centers; after a step, the old ones.
@@ -152,28 +183,135 @@ struct State<'a, 'd, T> {
     sums: ExactTable,
     choice: Choice,
     bounds: Option<Bounds<T>>,
+    stage: Stage,
+    n_iter: usize,
+    strict: bool,
 }
 
-impl<T: Element> State<'_, '_, T> {
-    /// One iteration. Returns how many labels changed.
-    fn step(&mut self) -> Result<usize> {
-        let Problem { data, weights, .. } = self.problem;
-        self.packed.load(&self.centers, &self.problem.scale);
-        let Count { changed, screened } = self.relabel(self.choice.next(), true)?;
-        self.choice.observe(changed, screened);
-        for worker in &mut self.workers {
-            worker.drain_into(&mut self.sums);
-        }
-        let step = Step {
-            moving: Moving {
+impl<'a, 'd, T: Element> Run<'a, 'd, T> {
+    fn new(
+        problem: &'a Problem<'d, T>,
+        grids: &'a Grids,
+        number: usize,
+        centers: Vec<T>,
+        workers: &mut [Worker<T>],
+    ) -> Result<Self> {
+        let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
+        let k = centers.len() / d;
+        Worker::open(workers, number, k)?;
+        Ok(Self {
+            problem,
+            grids,
+            number,
+            packed: Packed::new(problem.params.isa, k, d)?,
+            labels: try_vec("the labels", n, -1)?,
+            next: try_vec("the centers", k * d, T::default())?,
+            sums: ExactTable::new(k, d + 1)?,
+            choice: Choice::new(problem.params.algorithm, n, d, k),
+            bounds: None,
+            centers,
+            stage: Stage::Moving,
+            n_iter: 0,
+            strict: false,
+        })
+    }
+
+    /// What a run keeps: labels and bounds, and for each thread the sums.
+    fn bytes(problem: &Problem<'_, T>, k: usize, threads: usize) -> usize {
+        let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
+        let sums = (k * (d + 1)).saturating_mul(2 * size_of::<f64>() * (threads + 1));
+        n.saturating_mul(size_of::<i32>() + size_of::<T>())
+            .saturating_add(sums)
+    }
+
+    /// Whether the next pass leaves out samples.
+    fn skips(&self) -> bool {
+        self.choice.next() == Way::Bounded && self.stage != Stage::Last { settled: true }
+    }
+
+    /// What the next pass does for this run; makes room for bounds when they are needed first.
+    fn visit(&mut self) -> Result<Visit<'_, 'd, T>> {
+        let Problem {
+            data,
+            weights,
+            scale,
+            ..
+        } = self.problem;
+        self.packed.load(&self.centers, scale);
+        let how = match (self.stage, self.choice.next()) {
+            (Stage::Last { settled: true }, _) => How::Kept,
+            // Margins stored in the last pass would not be read again.
+            (_, Way::Dense) | (Stage::Last { .. }, Way::Fill) => How::Dense,
+            (_, way) => {
+                let bounds = match &mut self.bounds {
+                    Some(bounds) => bounds,
+                    none => none.insert(Bounds::new(self.labels.len(), self.packed.k())?),
+                };
+                if way == Way::Fill {
+                    bounds.drift.reset();
+                }
+                How::Bounded {
+                    margins: &mut bounds.margins,
+                    drift: &bounds.drift,
+                    trust: way == Way::Bounded,
+                }
+            }
+        };
+        let moving = self.stage == Stage::Moving;
+        let job = Job {
+            run: self.number,
+            packed: &self.packed,
+            data,
+            weights: *weights,
+            moving: moving.then_some(Moving {
                 data,
                 weights: *weights,
-                grids: &self.grids,
-            },
+                grids: self.grids,
+            }),
+        };
+        let inertia = (!moving).then(|| scale.distance_grid(self.packed.exact()));
+        Ok(Visit::new(job, &mut self.labels, how, inertia))
+    }
+
+    /// Finishes what a pass began; the inertia after the last one.
+    fn advance(&mut self, tol: f64, team: &mut [Worker<T>]) -> Result<Option<f64>> {
+        let found = Found::take(team, self.number, &mut self.sums);
+        if self.stage != Stage::Moving {
+            return Ok(Some(found.inertia.value()));
+        }
+        self.choice.observe(found.changed, found.screened);
+        self.update()?;
+        self.n_iter += 1;
+        if found.changed == 0 {
+            self.strict = true;
+            // Without relocation the same labels give the same sums, so the centers did not move either.
+            self.stage = Stage::Last {
+                settled: self.centers == self.next,
+            };
+        } else if squared_shift(&self.next, &self.centers) <= tol
+            || self.n_iter >= self.problem.params.max_iter
+        {
+            self.stage = Stage::Last { settled: false };
+        }
+        Ok(None)
+    }
+
+    fn moving(&self) -> Moving<'a, 'd, T> {
+        Moving {
+            data: &self.problem.data,
+            weights: self.problem.weights,
+            grids: self.grids,
+        }
+    }
+
+    /// Moves the centers to the means.
+    fn update(&mut self) -> Result<()> {
+        let step = Step {
+            moving: self.moving(),
             packed: &self.packed,
             labels: &self.labels,
         };
-        let d = data.n_columns();
+        let d = self.problem.data.n_columns();
         match step.relocate_empty_clusters(&self.sums)? {
             Some(relocated) => means(&relocated, d, &mut self.next),
             None => means(&self.sums, d, &mut self.next),
@@ -182,58 +320,25 @@ impl<T: Element> State<'_, '_, T> {
             bounds.drift.advance(&self.centers, &self.next);
         }
         std::mem::swap(&mut self.centers, &mut self.next);
-        Ok(changed)
+        Ok(())
     }
 
-    /// Labels of the centers as they are, unless the labels are `settled`; the inertia.
-    fn finish(&mut self, settled: bool) -> Result<f64> {
-        self.packed.load(&self.centers, &self.problem.scale);
-        if !settled {
-            // Margins stored now would not be read again.
-            let way = match self.choice.next() {
-                Way::Fill => Way::Dense,
-                way => way,
-            };
-            self.relabel(way, false)?;
-        }
-        let Problem {
-            data,
-            weights,
-            scale,
-            pool,
-            ..
-        } = self.problem;
-        let centers = self.packed.exact();
-        let grid = scale.distance_grid(centers);
-        let how = (grid, self.problem.params.isa);
-        let team = (pool, self.workers.as_mut_slice());
-        Ok(sum_of_distances(data, *weights, centers, &self.labels, how, team).value())
-    }
-
-    /// Relabels all rows in a given way, with sums if they are wanted; makes room for bounds when they are needed first.
-    fn relabel(&mut self, way: Way, with_sums: bool) -> Result<Count> {
-        let job = Job {
-            packed: &self.packed,
-            data: &self.problem.data,
-            moving: with_sums.then_some(Moving {
-                data: &self.problem.data,
-                weights: self.problem.weights,
-                grids: &self.grids,
-            }),
-        };
-        let team = (&self.problem.pool, self.workers.as_mut_slice());
-        if way == Way::Dense {
-            return Ok(assign(&job, &mut self.labels, team));
-        }
-        let bounds = match &mut self.bounds {
-            Some(bounds) => bounds,
-            none => none.insert(Bounds::new(self.labels.len(), self.packed.k())?),
-        };
-        if way == Way::Fill {
-            bounds.drift.reset();
-        }
-        let trust = way == Way::Bounded;
-        Ok(assign_bounded(&job, &mut self.labels, bounds, trust, team))
+    fn end(self, inertia: f64) -> Result<Fit<T>> {
+        let (k, d) = (self.packed.k(), self.problem.data.n_columns());
+        let centers =
+            Array2::from_shape_vec((k, d), self.centers).map_err(|_| Error::TooLarge {
+                what: "the centers",
+                rows: k,
+                columns: d,
+            })?;
+        Ok(Fit {
+            centers,
+            labels: self.labels,
+            inertia,
+            n_iter: self.n_iter,
+            strict: self.strict,
+            algorithm: self.choice.used(),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use ndarray::ArrayView2;
 
+use crate::assign::cost;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -25,8 +26,8 @@ pub struct Problem<'a, T> {
 }
 
 impl<'a, T: Element> Problem<'a, T> {
-    /// Reads `data` (`n_samples`, `n_features`) once. No more threads are started than fits with `n_clusters` centers
-    /// can use.
+    /// Reads `data` (`n_samples`, `n_features`) once. No more threads are started than a fit with
+    /// `n_clusters` centers, the most of any fit to come, can use.
     ///
     /// # Errors
     /// [`Error::NoWeight`], [`Error::Threads`], and those of [`Scale::of`].
@@ -37,9 +38,7 @@ impl<'a, T: Element> Problem<'a, T> {
         params: &ValidParams,
     ) -> Result<Self> {
         data.check_shape()?;
-        let cost = data
-            .n_columns()
-            .saturating_mul(n_clusters.saturating_add(4));
+        let cost = cost(data.n_columns(), n_clusters);
         let pool = Pool::new(useful_threads(params.n_threads, data.n_rows(), cost))?;
         let scale = Scale::of(data, weights, &pool)?;
         if !scale.weighty {
@@ -94,6 +93,55 @@ impl<'a, T: Element> Problem<'a, T> {
         tol: f64,
         interrupt: &mut Interrupt<'_>,
     ) -> Result<Fit<T>> {
-        iterate(self, centers, tol, interrupt)
+        self.lloyd_many(&[vec![centers]], tol, interrupt)?
+            .pop()
+            .ok_or(Error::NoClusters)
+    }
+
+    /// For each list of starting centers, each of shape (its `n_clusters`, `n_features`), the fit of least inertia among
+    /// those [`Problem::lloyd`] makes from them, the first of equals: bit for bit the same fit. One list of many is a fit
+    /// with restarts, many lists with different numbers of centers are a sweep.
+    ///
+    /// All runs advance in lock step: they share each pass over the data, while a piece of it is in a core's cache. A
+    /// run whose centers have come to rest leaves, and the next enters. Runs under way keep at most as many bytes of
+    /// labels, bounds and sums as the data take, or 64 MiB if that is more, and one run at least is under way; of those
+    /// that ended, the best of each list keeps its labels. The interrupt is asked once a pass.
+    ///
+    /// # Errors
+    /// [`Error::NoClusters`] for an empty list, and as [`crate::lloyd`]; no fit is returned then.
+    pub fn lloyd_many(
+        &self,
+        starts: &[Vec<ArrayView2<'_, T>>],
+        tol: f64,
+        interrupt: &mut Interrupt<'_>,
+    ) -> Result<Vec<Fit<T>>> {
+        if starts.iter().any(Vec::is_empty) {
+            return Err(Error::NoClusters);
+        }
+        let lists: Vec<_> = starts
+            .iter()
+            .enumerate()
+            .flat_map(|(list, starts)| std::iter::repeat_n(list, starts.len()))
+            .collect();
+        let mut best: Vec<Option<(usize, Fit<T>)>> = starts.iter().map(|_| None).collect();
+        iterate(
+            self,
+            &starts.concat(),
+            tol,
+            interrupt,
+            &mut |number, fit| {
+                let best = &mut best[lists[number]];
+                // Runs end in any order.
+                if best.as_ref().is_none_or(|(other, least)| {
+                    let order = fit.inertia.total_cmp(&least.inertia);
+                    order.then(number.cmp(other)).is_lt()
+                }) {
+                    *best = Some((number, fit));
+                }
+            },
+        )?;
+        best.into_iter()
+            .map(|best| best.map(|(_, fit)| fit).ok_or(Error::NoClusters))
+            .collect()
     }
 }

@@ -5,7 +5,7 @@ same bits for any number of threads and any split of the rows.
 """
 
 from rust_kmeans._core import Partial, Scale, __version__, assign_block, block_scale, kernel_info
-from rust_kmeans._kmeans import KMeans, kmeans_plusplus
+from rust_kmeans._kmeans import KMeans, kmeans_plusplus, kmeans_sweep
 
 __all__ = [
     "KMeans",
@@ -16,4 +16,5 @@ __all__ = [
     "block_scale",
     "kernel_info",
     "kmeans_plusplus",
+    "kmeans_sweep",
 ]

@@ -108,20 +108,19 @@ def lloyd(
 
 def fit(
     X: NDArray[_Float],
-    init: NDArray[_Float] | Literal["k-means++", "random"],
-    n_clusters: int,
+    starts: Sequence[tuple[Literal["k-means++", "random"], int, Sequence[int]] | list[NDArray[_Float]]],
     *,
-    seeds: Sequence[int],
     sample_weight: _Weights = None,
     max_iter: int = 300,
     tol: float = 0.0,
     algorithm: _Algorithm = "auto",
     n_threads: int | None = None,
-) -> tuple[NDArray[_Float], NDArray[np.int32], float, int, Literal["lloyd", "hamerly"], int]:
-    """Return centers, labels, inertia, n_iter, algorithm used, number of clusters in use; of the best run.
+) -> list[tuple[NDArray[_Float], NDArray[np.int32], float, int, Literal["lloyd", "hamerly"], int]]:
+    """Return centers, labels, inertia, n_iter, algorithm used, number of clusters in use; for each start.
 
-    One run for each of `seeds` (one at least), all on one pass over X that checks it; `tol` is relative to
-    the mean variance of the features.
+    A start is (init, n_clusters, one 64-bit seed a run) or a list of starting centers; of its runs, one at
+    least, the best is returned. All runs of all starts share each pass over X, bit for bit as one at a time.
+    `tol` is relative to the mean variance of the features.
     """
 
 def assign_block(

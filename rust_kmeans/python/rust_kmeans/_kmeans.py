@@ -1,4 +1,4 @@
-"""`KMeans` as scikit-learn's users know it."""
+"""`KMeans` as scikit-learn's users know it, and many fits at once."""
 
 # scikit-learn ships no types.
 # mypy: disallow-subclassing-any=False
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -25,7 +25,9 @@ Floats = NDArray[Any]
 Weights = NDArray[np.float64] | None
 RandomState = int | np.random.RandomState | None
 Init = Literal["k-means++", "random"] | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
-Start = Floats | Literal["k-means++", "random"]
+Algorithm = Literal["auto", "lloyd", "hamerly"]
+# What the runs of one fit start from, as `_core.fit` takes it.
+Start = tuple[Literal["k-means++", "random"], int, list[int]] | list[Floats]
 
 _FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
@@ -41,7 +43,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Starting centers: greedy k-means++, random samples, the centers themselves, or a function
         ``init(X, n_clusters, random_state)`` that returns them.
     n_init : "auto" or int, default="auto"
-        Number of runs, the best of which is kept; "auto" is 10 for "random" and callables, else 1.
+        Number of runs, the best of which is kept; "auto" is 10 for "random" and callables, else 1. Runs share
+        each pass over X; the result is that of one run after the other.
     max_iter : int, default=300
         Most iterations of a run.
     tol : float, default=1e-4
@@ -121,7 +124,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         verbose: int = 0,
         random_state: RandomState = None,
         copy_x: bool = True,
-        algorithm: Literal["auto", "lloyd", "hamerly"] = "auto",
+        algorithm: Algorithm = "auto",
         n_threads: int | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -159,41 +162,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         TypeError
             For data that are not numbers.
         """
-        if not self._has_plain_params():
-            self._validate_params()
-        data = self._training_data(X)
-        if data.shape[0] < self.n_clusters:
-            msg = f"n_samples={data.shape[0]} should be >= n_clusters={self.n_clusters}."
-            raise ValueError(msg)
-        weights = _weights(sample_weight)
-        random_state = check_random_state(self.random_state)
-        best = None
-        for init, seeds in self._starts(data, random_state):
-            run = _core.fit(
-                data,
-                init,
-                self.n_clusters,
-                seeds=seeds,
-                sample_weight=weights,
-                max_iter=self.max_iter,
-                tol=self.tol,
-                algorithm=self.algorithm,
-                n_threads=self.n_threads,
-            )
-            if best is None or run[2] < best[2]:
-                best = run
-        if best is None:  # there is at least one start
-            msg = "no run was made"
-            raise RuntimeError(msg)
-        self.cluster_centers_, self.labels_, self.inertia_, self.n_iter_, self.algorithm_, distinct = best
-        self._n_features_out = self.cluster_centers_.shape[0]
-        if distinct < self.n_clusters:
-            warnings.warn(
-                f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
-                f"({self.n_clusters}). Possibly due to duplicate points in X.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        _fit_together([self], X, sample_weight)
         return self
 
     def fit_predict(
@@ -295,32 +264,173 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             return self.n_init
         return 1 if isinstance(self.init, str) and self.init == "k-means++" else 10
 
-    def _starts(self, X: Floats, random_state: np.random.RandomState) -> Iterator[tuple[Start, list[int]]]:
-        """Yield what the kernel starts from, with a seed for each run."""
+    def _start(self, X: Floats) -> Start:
+        """Return what the kernel starts from, for each run."""
+        random_state = check_random_state(self.random_state)
         init: Any = self.init
         runs = self._runs()
         if isinstance(init, str):
             # Validated before: one of the two names.
-            name: Start = "random" if init == "random" else "k-means++"
-            yield name, [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(runs)]
-            return
-        for _ in range(runs):
-            start = init(X, self.n_clusters, random_state) if callable(init) else init
-            # The kernel checks values itself; an array of the right type needs no more.
-            ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
-            centers: Floats = start if ready else check_array(start, dtype=X.dtype)
-            if centers.shape != (self.n_clusters, X.shape[1]):
-                msg = (
-                    f"The shape of the initial centers {centers.shape} does not match "
-                    f"(n_clusters={self.n_clusters}, n_features={X.shape[1]})."
-                )
-                raise ValueError(msg)
-            yield centers, [0]
+            seeds = [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(runs)]
+            return "random" if init == "random" else "k-means++", self.n_clusters, seeds
+        return [
+            self._given(X, init(X, self.n_clusters, random_state) if callable(init) else init)
+            for _ in range(runs)
+        ]
+
+    def _given(self, X: Floats, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
+        # The kernel checks values itself; an array of the right type needs no more.
+        ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
+        centers: Floats = start if ready else check_array(start, dtype=X.dtype)
+        if centers.shape != (self.n_clusters, X.shape[1]):
+            msg = (
+                f"The shape of the initial centers {centers.shape} does not match "
+                f"(n_clusters={self.n_clusters}, n_features={X.shape[1]})."
+            )
+            raise ValueError(msg)
+        return centers
+
+    def _keep(
+        self,
+        centers: Floats,
+        labels: NDArray[np.int32],
+        inertia: float,
+        n_iter: int,
+        algorithm: Literal["lloyd", "hamerly"],
+        distinct: int,
+    ) -> None:
+        self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
+        self.n_iter_, self.algorithm_ = n_iter, algorithm
+        self._n_features_out = self.n_clusters
+        if distinct < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                # Whoever called `fit` or `kmeans_sweep`.
+                stacklevel=4,
+            )
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def kmeans_sweep(
+    X: ArrayLike,
+    n_clusters: Iterable[int] = range(1, 21),
+    *,
+    init: Init = "k-means++",
+    n_init: int | Literal["auto"] = "auto",
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    random_state: RandomState = None,
+    algorithm: Algorithm = "auto",
+    sample_weight: ArrayLike | None = None,
+    n_threads: int | None = None,
+) -> list[KMeans]:
+    """Fit `KMeans` for many numbers of clusters at once.
+
+    All runs of all fits share passes over X. Each fit is bit for bit that of ``KMeans(k, ...).fit(X)``, one k
+    after the other.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Samples.
+    n_clusters : iterable of int, default=range(1, 21)
+        Numbers of clusters, at least one, each at most the number of samples.
+    init : {"k-means++", "random"} or callable, default="k-means++"
+        As for `KMeans`. Centers themselves fit one number of clusters only and are refused.
+    n_init : "auto" or int, default="auto"
+        Number of runs for each k, as for `KMeans`.
+    max_iter : int, default=300
+        Most iterations of a run.
+    tol : float, default=1e-4
+        As for `KMeans`.
+    random_state : int, RandomState instance or None, default=None
+        Makes the starting centers reproducible; an int is the seed of each fit.
+    algorithm : {"auto", "lloyd", "hamerly"}, default="auto"
+        As for `KMeans`; the result does not depend on it.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights, finite and not negative; None for 1 each.
+    n_threads : int or None, default=None
+        Threads; the result does not depend on it.
+
+    Returns
+    -------
+    list of KMeans
+        The fitted estimators, in the order of `n_clusters`.
+
+    Raises
+    ------
+    ValueError
+        For parameters, shapes and values that are not valid.
+    TypeError
+        For data that are not numbers.
+
+    Notes
+    -----
+    Besides the labels of each fit (4 bytes a sample), runs under way take at most as many bytes as X, or
+    64 MiB if that is more: as many runs advance together as that allows, one at least.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rust_kmeans import kmeans_sweep
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> [model.inertia_ for model in kmeans_sweep(X, [1, 2], random_state=0)]
+    [137.5, 16.0]
+    """
+    if not (isinstance(init, str) or callable(init)):
+        msg = "init must be 'k-means++', 'random' or a callable: centers fit one number of clusters only."
+        raise ValueError(msg)
+    models = [
+        KMeans(
+            k,
+            init=init,
+            n_init=n_init,
+            max_iter=max_iter,
+            tol=tol,
+            random_state=random_state,
+            algorithm=algorithm,
+            n_threads=n_threads,
+        )
+        for k in n_clusters
+    ]
+    if not models:
+        msg = "n_clusters is empty: at least one number of clusters is needed."
+        raise ValueError(msg)
+    _fit_together(models, X, sample_weight)
+    return models
+
+
+def _fit_together(models: Sequence[KMeans], X: ArrayLike, sample_weight: ArrayLike | None) -> None:
+    """Fit estimators that differ in what they start from alone."""
+    first = models[0]
+    for model in models:
+        if not model._has_plain_params():
+            model._validate_params()
+    data = first._training_data(X)
+    for model in models[1:]:
+        validate_data(model, X, skip_check_array=True)
+    for model in models:
+        if data.shape[0] < model.n_clusters:
+            msg = f"n_samples={data.shape[0]} should be >= n_clusters={model.n_clusters}."
+            raise ValueError(msg)
+    weights = _weights(sample_weight)
+    fits = _core.fit(
+        data,
+        [model._start(data) for model in models],
+        sample_weight=weights,
+        max_iter=first.max_iter,
+        tol=first.tol,
+        algorithm=first.algorithm,
+        n_threads=first.n_threads,
+    )
+    for model, fit in zip(models, fits, strict=True):
+        model._keep(*fit)
 
 
 def kmeans_plusplus(

@@ -226,6 +226,11 @@ impl<T: Element> Packed<T> {
         &self.exact
     }
 
+    /// The instruction set.
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
     /// Number of centers.
     pub(crate) fn k(&self) -> usize {
         self.k

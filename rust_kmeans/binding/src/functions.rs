@@ -1,14 +1,14 @@
 //! The functions of the module: each borrows its arrays, picks the element type and goes through [`run`].
 
 use ndarray::{Array2, ArrayView2};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayLike1, PyReadonlyArray2};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
 use rust_kmeans_core as core;
 use rust_kmeans_core::{Element, Isa, Rows};
 
-use crate::arrays::{self, Matrix, Weights};
+use crate::arrays::{self, Matrix, Vector, Weights};
 use crate::partial::{Partial, Scale};
 use crate::run::{engine, params, run, to_python};
 
@@ -80,12 +80,9 @@ pub(crate) fn lloyd<'py>(
         ))
     }
     let params = params(max_iter, tol, algorithm, n_threads)?;
-    let weights = arrays::weights(&sample_weight);
+    let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| typed(
-        rows,
-        centers,
-        weights.as_deref(),
-        &params
+        rows, centers, weights, &params
     ))
 }
 
@@ -104,7 +101,7 @@ pub(crate) fn fit<'py>(
     X: &Bound<'py, PyAny>,
     init: &Bound<'py, PyAny>,
     n_clusters: usize,
-    seeds: Vec<u64>,
+    seeds: &Bound<'py, PyAny>,
     sample_weight: Weights<'py>,
     max_iter: usize,
     tol: f64,
@@ -146,13 +143,18 @@ pub(crate) fn fit<'py>(
             distinct,
         ))
     }
-    let params = params(max_iter, 0.0, algorithm, n_threads)?;
-    let weights = arrays::weights(&sample_weight);
+    let params = params(max_iter, tol, algorithm, n_threads)?;
+    // One by one: room for as many as an object says it has may be more than there is.
+    let seeds: Vec<u64> = seeds
+        .try_iter()?
+        .map(|seed| seed?.extract())
+        .collect::<PyResult<_>>()?;
+    let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| typed(
         rows,
         init,
         (n_clusters, &seeds),
-        weights.as_deref(),
+        weights,
         tol,
         &params
     ))
@@ -229,12 +231,12 @@ pub(crate) fn assign_block<'py>(
         Ok((labels.into_pyarray(py), Partial(partial)))
     }
     let (pool, isa) = engine(n_threads)?;
-    let weights = arrays::weights(&sample_weight);
+    let weights = arrays::weights(&sample_weight)?;
     let scale = scale.map(|scale| &scale.get().0);
     for_type!(Matrix::new("X", X)?, |rows| typed(
         rows,
         centers,
-        weights.as_deref(),
+        weights,
         scale,
         check,
         (&pool, isa)
@@ -254,8 +256,7 @@ pub(crate) fn block_scale(
 ) -> PyResult<Scale> {
     let py = X.py();
     let (pool, _) = engine(n_threads)?;
-    let weights = arrays::weights(&sample_weight);
-    let weights = weights.as_deref();
+    let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| run(py, |_| core::Scale::of(
         rows, weights, &pool
     )))
@@ -305,7 +306,7 @@ pub(crate) fn predict<'py>(
 pub(crate) fn inertia<'py>(
     X: &Bound<'py, PyAny>,
     centers: &Bound<'py, PyAny>,
-    labels: PyArrayLike1<'py, i32>,
+    labels: &Bound<'py, PyArray1<i32>>,
     sample_weight: Weights<'py>,
     n_threads: Option<usize>,
 ) -> PyResult<f64> {
@@ -323,14 +324,11 @@ pub(crate) fn inertia<'py>(
         })
     }
     let (pool, _) = engine(n_threads)?;
-    let weights = arrays::weights(&sample_weight);
-    let labels = labels.as_array().to_vec();
+    let weights = arrays::weights(&sample_weight)?;
+    let labels: Vector<'_, i32> = labels.extract()?;
+    let labels = labels.as_slice()?;
     for_type!(Matrix::new("X", X)?, |rows| typed(
-        rows,
-        centers,
-        weights.as_deref(),
-        &labels,
-        &pool
+        rows, centers, weights, labels, &pool
     ))
 }
 
@@ -347,8 +345,7 @@ pub(crate) fn kmeans_plusplus<'py>(
 ) -> PyResult<SeedsTuple<'py>> {
     let py = X.py();
     let params = params(1, 0.0, "auto", n_threads)?;
-    let weights = arrays::weights(&sample_weight);
-    let weights = weights.as_deref();
+    let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| run(py, |interrupt| {
         core::kmeans_plusplus(
             rows,
@@ -373,8 +370,7 @@ pub(crate) fn random_rows<'py>(
     seed: u64,
 ) -> PyResult<SeedsTuple<'py>> {
     let py = X.py();
-    let weights = arrays::weights(&sample_weight);
-    let weights = weights.as_deref();
+    let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| run(py, |_| core::random_rows(
         rows, n_clusters, weights, seed
     ))

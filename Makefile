@@ -22,7 +22,7 @@ COUNTER := $(CURDIR)/target/tools-$(GUNGRAUN)/bin/gungraun-runner
 MEMCHECK := --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
 
 .PHONY: help bench test test-python test-peers test-rust kernel peers lint constraints clean \
-    instructions memcheck
+    instructions memcheck fuzz roofline growth
 
 help:
 	@echo 'make bench    set up, build, run python runner.py --sizes 1e3..1e6 (more options: ARGS="--quick")'
@@ -33,6 +33,9 @@ help:
 	@echo 'make test-peers    the tests that need them'
 	@echo 'make instructions  count the instructions of the kernel against the last run (needs valgrind)'
 	@echo 'make memcheck      run the tests of the core under valgrind'
+	@echo 'make fuzz          throw many random arguments at the extension module'
+	@echo 'make roofline      the dense kernel against the limits of this machine (ARGS="--quick")'
+	@echo 'make growth        time of an iteration against the number of rows (ARGS="--largest 1e8")'
 	@echo 'make constraints   resolve the pins of constraints.txt again'
 	@echo 'make clean    remove the environment and what was built; data and results stay'
 
@@ -63,6 +66,15 @@ memcheck:
 	$(need_valgrind)
 	PROPTEST_CASES=$${PROPTEST_CASES:-4} cargo test --package rust_kmeans_core --locked --lib --tests \
 	    --config 'target."cfg(all())".runner = "valgrind $(MEMCHECK)"'
+
+fuzz: $(KERNEL)
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(BIN)/python -m pytest tests/test_fuzz.py -x $(ARGS)
+
+roofline:
+	cargo bench --package rust_kmeans_core --locked --quiet --bench roofline -- $(ARGS)
+
+growth: $(KERNEL)
+	$(BIN)/python tests/growth.py $(ARGS)
 
 define need_valgrind
 @command -v valgrind >/dev/null || { echo 'error: no valgrind; install it (Debian: apt install valgrind)' >&2; exit 1; }

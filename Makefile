@@ -74,7 +74,7 @@ roofline:
 	cargo bench --package rust_kmeans_core --locked --quiet --bench roofline -- $(ARGS)
 
 growth: $(KERNEL)
-	$(BIN)/python tests/growth.py $(ARGS)
+	$(BIN)/python -m rust_impl.growth $(ARGS)
 
 define need_valgrind
 @command -v valgrind >/dev/null || { echo 'error: no valgrind; install it (Debian: apt install valgrind)' >&2; exit 1; }

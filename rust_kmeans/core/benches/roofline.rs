@@ -41,41 +41,35 @@ fn main() {
         options.repeats
     );
     let isa = Isa::choose().expect("RUST_KMEANS_ISA names an instruction set of this machine");
+    for one in Isa::available().into_iter().filter(|&one| one != isa) {
+        print_peaks(one, [peak::<f32>(one, threads), peak::<f64>(one, threads)]);
+    }
     let mut machine = Machine {
         isa,
-        peaks: [0.0; 2],
-        bandwidth: bandwidth(isa, threads, (8 * cache).max(256 << 20), 1),
+        threads,
         cache,
+        peaks: [0.0; 2],
+        bandwidth: 0.0,
     };
-    println!("reading memory: {:.1} GB/s", machine.bandwidth / 1e9);
-    let small = bandwidth(isa, threads, threads * (512 << 10), 2_000);
+    machine.measure();
+    machine.print();
+    let small = bandwidth(isa, threads, threads * (512 << 10), 200);
     println!("reading 512 KiB a thread: {:.1} GB/s", small / 1e9);
-    for one in Isa::available() {
-        let peaks = [peak::<f32>(one, threads), peak::<f64>(one, threads)];
-        println!(
-            "multiply-adds, {}: {:.1} GFLOP/s float32, {:.1} float64",
-            one.name(),
-            peaks[0] / 1e9,
-            peaks[1] / 1e9
-        );
-        if one == isa {
-            machine.peaks = peaks;
-        }
-    }
     println!("\nalgorithm=lloyd, {}", isa.name());
     println!(
         "{:>7} {:>4} {:>5} {:>9} {:>9} {:>8} {:>7} {:>9} {:>6}  bound by",
         "dtype", "d", "k", "n", "ms/iter", "GFLOP/s", "GB/s", "limit ms", "share"
     );
     let mut cells = Vec::new();
-    cells.extend(measure_all::<f32>(&machine, machine.peaks[0], &options));
-    cells.extend(measure_all::<f64>(&machine, machine.peaks[1], &options));
-    println!();
+    measure_all::<f32>(&mut machine, &options, &mut cells);
+    measure_all::<f64>(&mut machine, &options, &mut cells);
+    println!("\nlimits, the best of measurements between the cells:");
+    machine.print();
     report("of the FMA peak at d >= 64, k >= 64", &cells, |cell| {
-        (cell.d >= 64 && cell.k >= 64).then(|| cell.compute / cell.seconds)
+        (cell.d >= 64 && cell.k >= 64).then(|| machine.least_seconds(cell).0 / cell.seconds)
     });
     report("of the bandwidth at k <= 8, d >= 10", &cells, |cell| {
-        (cell.k <= 8 && cell.d >= 10).then(|| cell.reading / cell.seconds)
+        (cell.k <= 8 && cell.d >= 10).then(|| machine.least_seconds(cell).1 / cell.seconds)
     });
 }
 
@@ -130,77 +124,115 @@ fn numbers(option: &str, text: Option<String>) -> Result<Vec<usize>, String> {
         .collect()
 }
 
-/// The limits.
+/// The limits, as far as they were seen.
 struct Machine {
     isa: Isa,
+    threads: usize,
+    /// Bytes of the last cache.
+    cache: usize,
     /// Operations a second, float32 and float64.
     peaks: [f64; 2],
     /// Bytes a second.
     bandwidth: f64,
-    /// Bytes of the last cache.
-    cache: usize,
+}
+
+impl Machine {
+    /// Measures again and keeps the best: whatever else the machine does can only take from a limit.
+    fn measure(&mut self) {
+        let (isa, threads) = (self.isa, self.threads);
+        let peaks = [peak::<f32>(isa, threads), peak::<f64>(isa, threads)];
+        for (best, peak) in self.peaks.iter_mut().zip(peaks) {
+            *best = best.max(peak);
+        }
+        let bytes = (8 * self.cache).max(256 << 20);
+        self.bandwidth = self.bandwidth.max(bandwidth(isa, threads, bytes, 1));
+    }
+
+    fn print(&self) {
+        print_peaks(self.isa, self.peaks);
+        println!("reading memory: {:.1} GB/s", self.bandwidth / 1e9);
+    }
+
+    /// Of an iteration: for its operations, and for reading the samples.
+    fn least_seconds(&self, cell: &Cell) -> (f64, f64) {
+        let numbers = (cell.n * cell.d) as f64;
+        let peak = self.peaks[usize::from(cell.bytes == size_of::<f64>())];
+        (
+            2.0 * numbers * cell.k as f64 / peak,
+            numbers * cell.bytes as f64 / self.bandwidth,
+        )
+    }
+}
+
+fn print_peaks(isa: Isa, peaks: [f64; 2]) {
+    println!(
+        "multiply-adds, {}: {:.1} GFLOP/s float32, {:.1} float64",
+        isa.name(),
+        peaks[0] / 1e9,
+        peaks[1] / 1e9
+    );
 }
 
 /// One measurement.
 struct Cell {
+    n: usize,
     d: usize,
     k: usize,
+    /// Of a number.
+    bytes: usize,
     /// Of an iteration.
     seconds: f64,
-    /// Least time for the operations.
-    compute: f64,
-    /// Least time for reading the samples.
-    reading: f64,
 }
 
-fn measure_all<T: Element>(machine: &Machine, peak: f64, options: &Options) -> Vec<Cell> {
+fn measure_all<T: Element>(machine: &mut Machine, options: &Options, cells: &mut Vec<Cell>) {
     // Four times the cache: nothing of a sample is left there from the iteration before.
     let most = 4 * machine.cache / size_of::<T>();
     let mut random = Random::new(0);
     let noise: Vec<T> = (0..most).map(|_| T::from_f64(random.unit())).collect();
-    let mut cells = Vec::new();
     for &d in &options.dims {
+        machine.measure();
         for &k in &options.clusters {
-            let compute = 2.0 * (d * k) as f64 / peak;
-            let reading = (d * size_of::<T>()) as f64 / machine.bandwidth;
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a number of rows"
-            )]
-            let affordable = (ITERATION / compute.max(reading)) as usize;
-            let out_of_cache = most / d;
-            let n = if k <= 8 {
-                out_of_cache
-            } else {
-                out_of_cache.min(affordable)
+            let mut cell = Cell {
+                n: most / d,
+                d,
+                k,
+                bytes: size_of::<T>(),
+                seconds: f64::NAN,
             };
+            let (compute, reading) = machine.least_seconds(&cell);
+            let expected = compute.max(reading);
+            if k > 8 && expected > ITERATION {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a number of rows"
+                )]
+                let affordable = (cell.n as f64 * ITERATION / expected) as usize;
+                cell.n = affordable;
+            }
+            let n = cell.n;
             if n < 10 * k {
                 continue;
             }
             let data = ArrayView2::from_shape((n, d), &noise[..n * d]).expect("that many numbers");
-            let Some(seconds) = seconds_an_iteration(data, k, machine.isa, options) else {
-                println!("{:>7} {d:>4} {k:>5} {n:>9} converged too soon", T::NAME);
-                continue;
-            };
-            let rows = n as f64;
-            let cell = Cell {
-                d,
-                k,
-                seconds,
-                compute: compute * rows,
-                reading: reading * rows,
-            };
-            print_cell::<T>(&cell, n);
-            cells.push(cell);
+            match seconds_an_iteration(data, k, machine.isa, options) {
+                None => println!("{:>7} {d:>4} {k:>5} {n:>9} not measured", T::NAME),
+                Some(seconds) => {
+                    cell.seconds = seconds;
+                    print_cell::<T>(&cell, machine);
+                    cells.push(cell);
+                }
+            }
         }
     }
-    cells
 }
 
-fn print_cell<T: Element>(cell: &Cell, n: usize) {
-    let (d, k, seconds) = (cell.d, cell.k, cell.seconds);
-    let limit = cell.compute.max(cell.reading);
+fn print_cell<T: Element>(cell: &Cell, machine: &Machine) {
+    let Cell {
+        n, d, k, seconds, ..
+    } = *cell;
+    let (compute, reading) = machine.least_seconds(cell);
+    let limit = compute.max(reading);
     println!(
         "{:>7} {d:>4} {k:>5} {n:>9} {:>9.3} {:>8.1} {:>7.2} {:>9.3} {:>5.0}%  {}",
         T::NAME,
@@ -209,7 +241,7 @@ fn print_cell<T: Element>(cell: &Cell, n: usize) {
         (n * d * size_of::<T>()) as f64 / seconds / 1e9,
         limit * 1e3,
         limit / seconds * 100.0,
-        if cell.compute > cell.reading {
+        if compute > reading {
             "arithmetic"
         } else {
             "memory"
@@ -217,7 +249,8 @@ fn print_cell<T: Element>(cell: &Cell, n: usize) {
     );
 }
 
-/// From fits that differ in their number of iterations alone; `None` if they do not.
+/// From fits that differ in their number of iterations alone; `None` if they converged before, or if what else the machine
+/// did took longer than the iterations.
 fn seconds_an_iteration<T: Element>(
     data: ArrayView2<'_, T>,
     k: usize,
@@ -247,7 +280,6 @@ fn seconds_an_iteration<T: Element>(
         }
         best = (best.0.min(short), best.1.min(long));
     }
-    // Noise can exceed the difference of short fits.
     let difference = best.1 - best.0;
     (difference > 0.0).then_some(difference / (many - few) as f64)
 }
@@ -292,7 +324,8 @@ where
     P: Fn() -> S + Sync,
     W: Fn(&mut S) + Sync,
 {
-    const ROUNDS: usize = 7;
+    // Many and short, so that some fall between whatever else the machine does.
+    const ROUNDS: usize = 100;
     let barrier = Barrier::new(threads);
     let times = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads)
@@ -324,7 +357,7 @@ where
 
 /// Operations a second of all threads together: chains of multiply-adds in registers.
 fn peak<T: Chains>(isa: Isa, threads: usize) -> f64 {
-    const ROUNDS: u64 = 4_000_000;
+    const ROUNDS: u64 = 1_000_000;
     let seconds = best_of_threads(
         threads,
         || (),

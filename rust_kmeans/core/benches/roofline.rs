@@ -40,6 +40,9 @@ fn main() {
         cache >> 20,
         options.repeats
     );
+    if let Some(load) = load_average().filter(|&load| load > 0.5) {
+        println!("load average {load}: times below are those of a busy machine");
+    }
     let isa = Isa::choose().expect("RUST_KMEANS_ISA names an instruction set of this machine");
     for one in Isa::available().into_iter().filter(|&one| one != isa) {
         print_peaks(one, [peak::<f32>(one, threads), peak::<f64>(one, threads)]);
@@ -316,6 +319,12 @@ fn last_cache() -> usize {
         })
         .max()
         .unwrap_or(ASSUMED)
+}
+
+/// Of the last minute, where the system tells (Linux).
+fn load_average() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_whitespace().next()?.parse().ok()
 }
 
 /// Seconds until all threads have done their work, the best of several; `prepare` is not timed.

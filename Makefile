@@ -59,6 +59,7 @@ instructions: $(COUNTER)
 	GUNGRAUN_RUNNER=$(COUNTER) cargo bench --package rust_kmeans_core --locked --bench instructions -- $(ARGS)
 
 $(COUNTER):
+	$(need_valgrind)
 	cargo install gungraun-runner --version =$(GUNGRAUN) --locked --quiet --root $(CURDIR)/target/tools-$(GUNGRAUN)
 
 # Few cases: every instruction takes some fifty times as long.

@@ -15,7 +15,14 @@ export VIRTUAL_ENV := $(VENV)
 # Tools of ours come from the environment made here, whatever else is active.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help bench test test-python test-peers test-rust kernel peers lint constraints clean
+# The part of the counts that is no crate of ours: the version must be that of the crate gungraun in Cargo.lock.
+GUNGRAUN := $(shell sed -n '/^name = "gungraun"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+COUNTER := $(CURDIR)/target/tools-$(GUNGRAUN)/bin/gungraun-runner
+
+MEMCHECK := --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
+
+.PHONY: help bench test test-python test-peers test-rust kernel peers lint constraints clean \
+    instructions memcheck fuzz roofline growth
 
 help:
 	@echo 'make bench    set up, build, run python runner.py --sizes 1e3..1e6 (more options: ARGS="--quick")'
@@ -24,6 +31,11 @@ help:
 	@echo 'make lint     ruff, mypy, stubtest, rustfmt, clippy'
 	@echo 'make peers    install the libraries of the headline comparison: faiss, scikit-learn-intelex, ...'
 	@echo 'make test-peers    the tests that need them'
+	@echo 'make instructions  count the instructions of the kernel against the last run (needs valgrind)'
+	@echo 'make memcheck      run the tests of the core under valgrind'
+	@echo 'make fuzz          throw many random arguments at the extension module'
+	@echo 'make roofline      the dense kernel against the limits of this machine (ARGS="--quick")'
+	@echo 'make growth        time of an iteration against the number of rows (ARGS="--largest 1e8")'
 	@echo 'make constraints   resolve the pins of constraints.txt again'
 	@echo 'make clean    remove the environment and what was built; data and results stay'
 
@@ -40,6 +52,34 @@ test-peers: $(KERNEL) peers
 
 test-rust:
 	cargo test --workspace --locked
+
+# ARGS="--save-baseline=NAME", then ARGS="--baseline=NAME --callgrind-limits=ir=1%", fails where a count grew by more.
+instructions: $(COUNTER)
+	$(need_valgrind)
+	GUNGRAUN_RUNNER=$(COUNTER) cargo bench --package rust_kmeans_core --locked --bench instructions -- $(ARGS)
+
+$(COUNTER):
+	$(need_valgrind)
+	cargo install gungraun-runner --version =$(GUNGRAUN) --locked --quiet --root $(CURDIR)/target/tools-$(GUNGRAUN)
+
+# Few cases: every instruction takes some fifty times as long.
+memcheck:
+	$(need_valgrind)
+	PROPTEST_CASES=$${PROPTEST_CASES:-4} cargo test --package rust_kmeans_core --locked --lib --tests \
+	    --config 'target."cfg(all())".runner = "valgrind $(MEMCHECK)"'
+
+fuzz: $(KERNEL)
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(BIN)/python -m pytest tests/test_fuzz.py -x $(ARGS)
+
+roofline:
+	cargo bench --package rust_kmeans_core --locked --quiet --bench roofline -- $(ARGS)
+
+growth: $(KERNEL)
+	$(BIN)/python -m rust_impl.growth $(ARGS)
+
+define need_valgrind
+@command -v valgrind >/dev/null || { echo 'error: no valgrind; install it (Debian: apt install valgrind)' >&2; exit 1; }
+endef
 
 define build
 	$(BIN)/maturin develop --release --locked --quiet

@@ -1,9 +1,7 @@
 //! NumPy arrays as the core reads them: in place.
 
-use std::borrow::Cow;
-
 use numpy::{
-    AllowTypeChange, Element, PyArray, PyArrayDescrMethods, PyArrayLike1, PyArrayMethods,
+    Element, PyArray, PyArray1, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray1,
     PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -69,15 +67,37 @@ pub(crate) fn centers<'py, T: Element>(
     Ok(typed.try_readonly()?)
 }
 
-/// Weights: anything NumPy converts to float64 with one dimension.
-pub(crate) type Weights<'py> = Option<PyArrayLike1<'py, f64, AllowTypeChange>>;
+/// Numbers one after the other: an array that is, or a copy that NumPy makes of anything it understands. NumPy, because
+/// it reads any strides and alignment, and believes no object's word on its length.
+pub(crate) struct Vector<'py, T: Element>(PyReadonlyArray1<'py, T>);
 
-/// The weights as a slice, copied only if they are strided.
-pub(crate) fn weights<'a>(weights: &'a Weights<'_>) -> Option<Cow<'a, [f64]>> {
-    weights.as_ref().map(|weights| match weights.as_slice() {
-        Ok(slice) => Cow::Borrowed(slice),
-        Err(_) => Cow::Owned(weights.as_array().to_vec()),
-    })
+impl<T: Element> Vector<'_, T> {
+    pub(crate) fn as_slice(&self) -> PyResult<&[T]> {
+        Ok(self.0.as_slice()?)
+    }
+}
+
+impl<'py, T: Element> FromPyObject<'_, 'py> for Vector<'py, T> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        let array = py
+            .import("numpy")?
+            .call_method1("require", (object, T::get_dtype(py), "CA"))?;
+        let array = array
+            .cast::<PyArray1<T>>()
+            .map_err(|_| PyValueError::new_err("a vector is needed: an array with 1 dimension"))?;
+        Ok(Self(array.try_readonly()?))
+    }
+}
+
+/// One weight a sample.
+pub(crate) type Weights<'py> = Option<Vector<'py, f64>>;
+
+/// The weights as a slice.
+pub(crate) fn weights<'a>(weights: &'a Weights<'_>) -> PyResult<Option<&'a [f64]>> {
+    weights.as_ref().map(Vector::as_slice).transpose()
 }
 
 fn type_name(object: &Bound<'_, PyAny>) -> String {

@@ -1,7 +1,7 @@
 //! The functions of the module: each borrows its arrays, picks the element type and goes through [`run`].
 
 use ndarray::{Array2, ArrayView2};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayLike1, PyReadonlyArray2};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyList};
 use rust_kmeans_core as core;
 use rust_kmeans_core::{Element, Isa, Rows};
 
-use crate::arrays::{self, Matrix, Weights};
+use crate::arrays::{self, Matrix, Vector, Weights};
 use crate::partial::{Partial, Scale};
 use crate::run::{engine, params, run, to_python};
 
@@ -81,12 +81,9 @@ pub(crate) fn lloyd<'py>(
         ))
     }
     let params = params(max_iter, tol, algorithm, n_threads)?;
-    let weights = arrays::weights(&sample_weight);
+    let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| typed(
-        rows,
-        centers,
-        weights.as_deref(),
-        &params
+        rows, centers, weights, &params
     ))
 }
 
@@ -97,14 +94,18 @@ pub(crate) enum Start<'py> {
     Given(Vec<Bound<'py, PyAny>>),
 }
 
-impl<'py> FromPyObject<'_, 'py> for Start<'py> {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+impl<'py> Start<'py> {
+    /// From a list of arrays, or a name, a number of clusters and seeds.
+    fn new(object: &Bound<'py, PyAny>) -> PyResult<Self> {
         if let Ok(centers) = object.cast::<PyList>() {
             return Ok(Self::Given(centers.iter().collect()));
         }
-        let (name, n_clusters, seeds): (PyBackedStr, usize, Vec<u64>) = object.extract()?;
+        let (name, n_clusters, seeds): (PyBackedStr, usize, Bound<'_, PyAny>) = object.extract()?;
+        // One by one: room for as many as an object says it has may be more than there is.
+        let seeds = seeds
+            .try_iter()?
+            .map(|seed| seed?.extract())
+            .collect::<PyResult<Vec<_>>>()?;
         match &*name {
             "k-means++" => Ok(Self::Plusplus { n_clusters, seeds }),
             "random" => Ok(Self::Random { n_clusters, seeds }),
@@ -127,7 +128,7 @@ enum TypedStart<'a, T> {
 #[expect(non_snake_case, reason = "scikit-learn's name of the data")]
 pub(crate) fn fit<'py>(
     X: &Bound<'py, PyAny>,
-    starts: Vec<Start<'py>>,
+    starts: &Bound<'py, PyAny>,
     sample_weight: Weights<'py>,
     max_iter: usize,
     tol: f64,
@@ -175,13 +176,17 @@ pub(crate) fn fit<'py>(
             })
             .collect())
     }
-    let params = params(max_iter, 0.0, algorithm, n_threads)?;
-    let weights = arrays::weights(&sample_weight);
+    let params = params(max_iter, tol, algorithm, n_threads)?;
+    let starts = starts
+        .try_iter()?
+        .map(|start| Start::new(&start?))
+        .collect::<PyResult<Vec<_>>>()?;
+    let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| typed(
         X.py(),
         rows,
         &starts,
-        weights.as_deref(),
+        weights,
         tol,
         &params
     ))
@@ -271,12 +276,12 @@ pub(crate) fn assign_block<'py>(
         Ok((labels.into_pyarray(py), Partial(partial)))
     }
     let (pool, isa) = engine(n_threads)?;
-    let weights = arrays::weights(&sample_weight);
+    let weights = arrays::weights(&sample_weight)?;
     let scale = scale.map(|scale| &scale.get().0);
     for_type!(Matrix::new("X", X)?, |rows| typed(
         rows,
         centers,
-        weights.as_deref(),
+        weights,
         scale,
         check,
         (&pool, isa)
@@ -296,8 +301,7 @@ pub(crate) fn block_scale(
 ) -> PyResult<Scale> {
     let py = X.py();
     let (pool, _) = engine(n_threads)?;
-    let weights = arrays::weights(&sample_weight);
-    let weights = weights.as_deref();
+    let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| run(py, |_| core::Scale::of(
         rows, weights, &pool
     )))
@@ -347,7 +351,7 @@ pub(crate) fn predict<'py>(
 pub(crate) fn inertia<'py>(
     X: &Bound<'py, PyAny>,
     centers: &Bound<'py, PyAny>,
-    labels: PyArrayLike1<'py, i32>,
+    labels: &Bound<'py, PyArray1<i32>>,
     sample_weight: Weights<'py>,
     n_threads: Option<usize>,
 ) -> PyResult<f64> {
@@ -365,13 +369,14 @@ pub(crate) fn inertia<'py>(
         })
     }
     let (pool, isa) = engine(n_threads)?;
-    let weights = arrays::weights(&sample_weight);
-    let labels = labels.as_array().to_vec();
+    let weights = arrays::weights(&sample_weight)?;
+    let labels: Vector<'_, i32> = labels.extract()?;
+    let labels = labels.as_slice()?;
     for_type!(Matrix::new("X", X)?, |rows| typed(
         rows,
         centers,
-        weights.as_deref(),
-        &labels,
+        weights,
+        labels,
         (&pool, isa)
     ))
 }
@@ -389,8 +394,7 @@ pub(crate) fn kmeans_plusplus<'py>(
 ) -> PyResult<SeedsTuple<'py>> {
     let py = X.py();
     let params = params(1, 0.0, "auto", n_threads)?;
-    let weights = arrays::weights(&sample_weight);
-    let weights = weights.as_deref();
+    let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| run(py, |interrupt| {
         core::kmeans_plusplus(
             rows,
@@ -415,8 +419,7 @@ pub(crate) fn random_rows<'py>(
     seed: u64,
 ) -> PyResult<SeedsTuple<'py>> {
     let py = X.py();
-    let weights = arrays::weights(&sample_weight);
-    let weights = weights.as_deref();
+    let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| run(py, |_| core::random_rows(
         rows, n_clusters, weights, seed
     ))

@@ -1,10 +1,11 @@
 //! `Scale` and `Partial`: immutable, picklable values.
 
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rust_kmeans_core as core;
 
+use crate::arrays::Vector;
 use crate::run::to_python;
 
 #[pyclass(frozen, eq, module = "rust_kmeans._core")]
@@ -64,15 +65,15 @@ impl Scale {
     #[staticmethod]
     fn _restore(
         n_rows: u64,
-        lowest: PyReadonlyArray1<'_, f64>,
-        highest: PyReadonlyArray1<'_, f64>,
+        lowest: Vector<'_, f64>,
+        highest: Vector<'_, f64>,
         max_weight: f64,
         weighty: bool,
     ) -> PyResult<Self> {
         core::Scale::new(
             n_rows,
-            to_vec(&lowest),
-            to_vec(&highest),
+            lowest.as_slice()?.to_vec(),
+            highest.as_slice()?.to_vec(),
             max_weight,
             weighty,
         )
@@ -97,7 +98,7 @@ impl Scale {
 pub(crate) struct Partial(pub(crate) core::Partial);
 
 type Pair<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
-type RestorePair<'py> = (PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>);
+type RestorePair<'py> = (Vector<'py, f64>, Vector<'py, f64>);
 
 #[pymethods]
 impl Partial {
@@ -171,8 +172,8 @@ impl Partial {
             n_features: shape.1,
             n_rows: rows.0,
             most_rows: rows.1,
-            sums: (to_vec(&sums.0), to_vec(&sums.1)),
-            grids: (to_vec(&grids.0), to_vec(&grids.1)),
+            sums: (sums.0.as_slice()?.to_vec(), sums.1.as_slice()?.to_vec()),
+            grids: (grids.0.as_slice()?.to_vec(), grids.1.as_slice()?.to_vec()),
             inertia,
             inertia_grid,
         };
@@ -202,8 +203,4 @@ impl Partial {
             state.into_pyobject(py)?,
         ))
     }
-}
-
-fn to_vec(array: &PyReadonlyArray1<'_, f64>) -> Vec<f64> {
-    array.as_array().to_vec()
 }

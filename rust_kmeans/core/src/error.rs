@@ -104,6 +104,14 @@ pub enum Error {
         "{0}: compute one scale over all blocks and the same centers, and use it for every block"
     )]
     ScaleMismatch(&'static str),
+    /// A scale or a partial was stored or sent, and what came back is none.
+    #[error("{what} is damaged ({reason}): compute it again")]
+    Damaged {
+        /// What was stored.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Memory could not be allocated.
     #[error(
         "{bytes} bytes for {what} could not be allocated: use fewer rows at a time or fewer clusters"

@@ -173,7 +173,8 @@ impl Partial {
     /// Inverse of [`Partial::into_parts`].
     ///
     /// # Errors
-    /// [`Error::Shape`] if the lengths do not fit together.
+    /// [`Error::Shape`] if the lengths do not fit together, [`Error::Damaged`] if a number is not finite or there are
+    /// more rows than the scale has.
     pub fn from_parts(parts: PartialParts) -> Result<Self> {
         let columns = parts.n_features.saturating_add(1);
         let cells = parts.n_clusters.saturating_mul(columns);
@@ -191,6 +192,22 @@ impl Partial {
                     expected,
                 });
             }
+        }
+        let tables = [&parts.sums.0, &parts.sums.1, &parts.grids.0, &parts.grids.1];
+        let pairs = [parts.inertia, parts.inertia_grid];
+        let finite = tables.into_iter().flatten().all(|x| x.is_finite())
+            && pairs
+                .iter()
+                .all(|(high, low)| high.is_finite() && low.is_finite());
+        if !finite || parts.n_rows > parts.most_rows {
+            return Err(Error::Damaged {
+                what: "the stored partial",
+                reason: if finite {
+                    "it has more rows than its scale"
+                } else {
+                    "a number is not finite"
+                },
+            });
         }
         Ok(Self {
             sums: ExactTable::from_parts((&parts.sums.0, &parts.sums.1), columns)?,

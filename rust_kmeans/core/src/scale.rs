@@ -64,7 +64,8 @@ impl Scale {
     /// A scale from its fields, as stored before.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the numbers of lowest and highest values differ; [`Error::Overflow`] as [`Scale::of`].
+    /// [`Error::Shape`] if the numbers of lowest and highest values differ; [`Error::Damaged`] if no data have such a
+    /// scale; [`Error::Overflow`] as [`Scale::of`].
     pub fn new(
         n_rows: u64,
         lowest: Vec<f64>,
@@ -79,6 +80,20 @@ impl Scale {
                 found: highest.len(),
                 expected: lowest.len(),
             });
+        }
+        let damaged = |reason| Error::Damaged {
+            what: "the stored scale",
+            reason,
+        };
+        // Written so that NaN fails.
+        if !lowest.iter().zip(&highest).all(|(low, high)| low <= high) {
+            return Err(damaged("a lowest value is above the highest"));
+        }
+        if !(max_weight >= 0.0 && max_weight.is_finite()) {
+            return Err(damaged("the largest weight is no weight"));
+        }
+        if n_rows == 0 || lowest.is_empty() {
+            return Err(damaged("it has no rows or no features"));
         }
         let scale = Self {
             n_rows,

@@ -20,6 +20,9 @@ use crate::view::Rows;
 /// since prefix sums are exact.
 const SEGMENT: usize = 2 * BLOCK;
 
+/// More trials than help: memory grows with them as with centers.
+const MAX_TRIALS: usize = 1024;
+
 /// Starting centers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seeds<T> {
@@ -105,14 +108,14 @@ pub(crate) fn spread<T: Element>(
     } = problem;
     let (data, weights) = (*data, *weights);
     check_clusters(&data, n_clusters)?;
-    if n_local_trials == Some(0) {
+    let trials = n_local_trials.unwrap_or(2 + floor_ln(n_clusters));
+    if !(1..=MAX_TRIALS).contains(&trials) {
         return Err(Error::Parameter {
             name: "n_local_trials",
-            value: "0".to_owned(),
-            rule: "it must be at least 1",
+            value: trials.to_string(),
+            rule: "it must be from 1 to 1024",
         });
     }
-    let trials = n_local_trials.unwrap_or(2 + floor_ln(n_clusters));
     let mut random = Random::new(seed);
     let mut search = Search::new(data, weights, scale, trials, (pool, params))?;
     let mut indices = try_vec("the seeds", n_clusters, 0)?;

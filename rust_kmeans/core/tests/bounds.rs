@@ -62,7 +62,7 @@ fn check_both(data: &Array2<f64>, start: &Array2<f64>, weights: Option<&[f64]>, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(common::cases(40))]
 
     #[test]
     fn every_algorithm_gives_the_labels_of_the_dense_one_at_every_iteration(

@@ -3,7 +3,10 @@
 mod common;
 
 use ndarray::{Array2, array, s};
-use rust_kmeans_core::{Error, Params, Pool, Rows, Scale, kmeans_plusplus, lloyd};
+use rust_kmeans_core::{
+    Error, Isa, Params, Partial, PartialParts, Pool, Rows, Scale, assign_block, kmeans_plusplus,
+    lloyd, predict,
+};
 
 fn fit(data: &Array2<f32>, centers: &Array2<f32>, weights: Option<&[f64]>) -> Error {
     lloyd(
@@ -174,17 +177,77 @@ fn parameters_outside_their_range_are_refused() {
 }
 
 #[test]
-fn memory_that_cannot_be_had_is_an_error() {
+fn no_or_countless_local_trials_are_refused() {
     let data = array![[1.0_f32], [2.0]];
     let params = common::params(None, 1, 1);
-    let refused = kmeans_plusplus(
-        Rows::new(data.view()),
-        2,
-        None,
-        0,
-        Some(usize::MAX / 64),
-        &params,
-        &mut common::go_on(),
-    );
+    for trials in [0, 1025, usize::MAX] {
+        let refused = kmeans_plusplus(
+            Rows::new(data.view()),
+            2,
+            None,
+            0,
+            Some(trials),
+            &params,
+            &mut common::go_on(),
+        );
+        let Err(Error::Parameter { name, .. }) = refused else {
+            panic!("{trials} trials were not refused");
+        };
+        assert_eq!(name, "n_local_trials");
+    }
+}
+
+#[test]
+fn memory_that_cannot_be_had_is_an_error() {
+    let data = array![[1.0_f32], [2.0]];
+    let one = array![[1.0_f32]];
+    let many = one.broadcast((1 << 60, 1)).expect("rows of one");
+    let pool = Pool::new(1).expect("one thread");
+    let refused = predict(Rows::new(data.view()), many, (&pool, Isa::Scalar));
     assert!(matches!(refused, Err(Error::Memory { .. })));
+}
+
+#[test]
+fn a_damaged_scale_is_refused() {
+    for (rows, low, high, weight) in [
+        (0, 0.0, 1.0, 1.0),
+        (1, 1.0, 0.0, 1.0),
+        (1, f64::NAN, 1.0, 1.0),
+        (1, 0.0, f64::NAN, 1.0),
+        (1, 0.0, 1.0, f64::NAN),
+        (1, 0.0, 1.0, -1.0),
+    ] {
+        let refused = Scale::new(rows, vec![low], vec![high], weight, true);
+        assert!(matches!(refused, Err(Error::Damaged { .. })), "{refused:?}");
+    }
+    let refused = Scale::new(1, Vec::new(), Vec::new(), 1.0, true);
+    assert!(matches!(refused, Err(Error::Damaged { .. })));
+}
+
+#[test]
+fn a_damaged_partial_is_refused() {
+    let data = array![[1.0_f32], [2.0]];
+    let pool = Pool::new(1).expect("one thread");
+    let engine = (&pool, Isa::Scalar);
+    let (_, partial) = assign_block(
+        Rows::new(data.view()),
+        data.view(),
+        None,
+        None,
+        true,
+        engine,
+    )
+    .expect("valid input");
+    for damage in [
+        |parts: &mut PartialParts| parts.n_rows = 3,
+        |parts: &mut PartialParts| parts.sums.1[0] = f64::NAN,
+        |parts: &mut PartialParts| parts.grids.0[0] = f64::INFINITY,
+        |parts: &mut PartialParts| parts.inertia.0 = f64::NAN,
+        |parts: &mut PartialParts| parts.inertia_grid.1 = f64::NAN,
+    ] {
+        let mut parts = partial.clone().into_parts();
+        damage(&mut parts);
+        let refused = Partial::from_parts(parts);
+        assert!(matches!(refused, Err(Error::Damaged { .. })), "{refused:?}");
+    }
 }

@@ -1,5 +1,7 @@
 //! Sums are the same bits in any order, and as good as float64 can say.
 
+mod common;
+
 use proptest::prelude::*;
 use rust_kmeans_core::exact_sum::{ExactSum, Grid};
 
@@ -12,7 +14,7 @@ fn sum(grid: Grid, terms: impl IntoIterator<Item = f64>) -> ExactSum {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(common::cases(500))]
 
     #[test]
     fn any_order_gives_the_same_bits(

@@ -116,7 +116,7 @@ fn partial<T: Element>(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(common::cases(60))]
 
     #[test]
     fn partials_of_any_split_merge_to_the_partial_of_all(

@@ -62,7 +62,7 @@ fn problem() -> impl Strategy<Value = (Array2<f64>, Array2<f64>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(common::cases(300))]
 
     #[test]
     fn labels_are_the_oracles((data, centers) in problem()) {

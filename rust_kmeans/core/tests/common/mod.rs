@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use ndarray::{Array2, ArrayView2};
+use proptest::prelude::ProptestConfig;
 use rust_kmeans_core::{Algorithm, Element, Isa, Params, ValidParams};
 
 /// Labels by their definition: float64, sequential, ties to the lowest index.
@@ -77,6 +78,17 @@ pub(crate) fn params_of(
     }
     .check()
     .expect("valid parameters")
+}
+
+/// How a property test runs: on so many cases, unless `PROPTEST_CASES` says how many (memcheck wants few).
+pub(crate) fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: if asked { default.cases } else { usual },
+        failure_persistence: None,
+        ..default
+    }
 }
 
 /// Never interrupts.

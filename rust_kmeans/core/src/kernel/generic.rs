@@ -55,7 +55,7 @@ pub(super) unsafe fn screen<V: Lanes, const M: usize, const MARGINS: bool>(
 
 /// Writes the block, transposed and shifted: `block[j].0[i] = x[i][j] - shift[j]`.
 #[inline(always)]
-unsafe fn fill<V: Lanes>(
+pub(super) unsafe fn fill<V: Lanes>(
     source: &Source<'_, V::Elem>,
     rows: usize,
     shift: &[V::Elem],
@@ -250,23 +250,17 @@ unsafe fn second_look<V: Lanes>(packed: &Packed<V::Elem>, scratch: &mut Scratch<
     sure
 }
 
-/// Fills `work.out` with the squared distances of a block of rows to each center (row-major). Every lane follows the
+/// Fills `work.out` with the squared distances of the rows in `work.block` to each center (row-major). Every lane follows the
 /// order of [`crate::squared_distance`], without fused operations, so that the results are the same bits on every
 /// instruction set.
 ///
 /// # Safety
-/// The CPU must have the instruction set of `V` and `W`.
+/// The CPU must have the instruction set of `W`.
 #[inline(always)]
-pub(super) unsafe fn distances<V: Lanes, W: Lanes<Elem = f64>, const M: usize>(
-    work: &mut Distances<V::Elem>,
-    source: &Source<'_, V::Elem>,
+pub(super) unsafe fn distances<W: Lanes<Elem = f64>, T: Element, const M: usize>(
+    work: &mut Distances<T>,
     centers: &[f64],
 ) {
-    // SAFETY: the caller vouches for the instruction sets.
-    unsafe {
-        let rows = source.len().min(BLOCK);
-        fill::<V>(source, rows, &work.zero, &mut work.block);
-    }
     for (wide, line) in work.wide.iter_mut().zip(&work.block) {
         for (wide, &x) in wide.0.iter_mut().zip(&line.0) {
             *wide = x.into();

@@ -8,7 +8,7 @@ use std::arch::aarch64::{
 };
 
 use super::lanes::{Lanes, LanesOf};
-use super::{Distances, Packed, Scratch, generic};
+use super::{BLOCK, Distances, Packed, Scratch, generic};
 use crate::element::Element;
 use crate::view::Source;
 
@@ -158,7 +158,10 @@ pub(super) unsafe fn distances<T: Element>(
     centers: &[f64],
 ) {
     // SAFETY: the caller vouches for NEON.
-    unsafe { generic::distances::<T::Neon, <f64 as LanesOf>::Neon, 2>(work, source, centers) }
+    unsafe {
+        generic::fill::<T::Neon>(source, source.len().min(BLOCK), &work.zero, &mut work.block);
+        generic::distances::<<f64 as LanesOf>::Neon, T, 2>(work, centers);
+    }
 }
 
 /// As [`generic::doubtful`].

@@ -2,7 +2,7 @@
 
 use super::generic;
 use super::lanes::{Lanes, LanesOf};
-use super::{Distances, Packed, Scratch};
+use super::{BLOCK, Distances, Packed, Scratch};
 use crate::element::Element;
 use crate::view::Source;
 
@@ -104,7 +104,10 @@ pub(super) fn distances<T: Element>(
     centers: &[f64],
 ) {
     // SAFETY: plain Rust needs no instruction set.
-    unsafe { generic::distances::<T::Scalar, <f64 as LanesOf>::Scalar, 2>(work, source, centers) }
+    unsafe {
+        generic::fill::<T::Scalar>(source, source.len().min(BLOCK), &work.zero, &mut work.block);
+        generic::distances::<<f64 as LanesOf>::Scalar, T, 2>(work, centers);
+    }
 }
 
 pub(super) fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {

@@ -93,6 +93,7 @@ pub(crate) fn lloyd<'py>(
 enum Start<'a, T> {
     Centers(ArrayView2<'a, T>),
     Plusplus,
+    Parallel,
     Random,
 }
 
@@ -123,6 +124,7 @@ pub(crate) fn fit<'py>(
         let mut borrowed: Option<PyReadonlyArray2<'_, T>> = None;
         let start = match init.extract::<PyBackedStr>() {
             Ok(name) if &*name == "k-means++" => Start::Plusplus,
+            Ok(name) if &*name == "k-means||" => Start::Parallel,
             Ok(name) if &*name == "random" => Start::Random,
             _ => Start::Centers(arrays::centers(init, &mut borrowed)?),
         };
@@ -179,6 +181,10 @@ fn best_fit<T: Element>(
         Start::Centers(centers) => problem.lloyd(*centers, tol, interrupt),
         Start::Plusplus => {
             let seeds = problem.kmeans_plusplus(n_clusters, seed, None, interrupt)?;
+            problem.lloyd(seeds.centers.view(), tol, interrupt)
+        }
+        Start::Parallel => {
+            let seeds = problem.kmeans_parallel(n_clusters, seed, interrupt)?;
             problem.lloyd(seeds.centers.view(), tol, interrupt)
         }
         Start::Random => {

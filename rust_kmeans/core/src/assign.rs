@@ -507,10 +507,10 @@ pub(crate) fn sum_of_distances<T: Element>(
 }
 
 /// Distances that are summed side by side: one alone would wait for each addition.
-const TOGETHER: usize = 8;
+pub(crate) const TOGETHER: usize = 8;
 
 /// Squared distances of at most [`TOGETHER`] rows to the centers their labels name, each as [`squared_distance`].
-fn own_distances<T: Element>(
+pub(crate) fn own_distances<T: Element>(
     data: &Rows<'_, T>,
     first: usize,
     centers: &[f64],

@@ -35,6 +35,8 @@ pub struct Random {
 }
 
 impl Random {
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
     /// A sequence that depends on `seed` alone.
     #[must_use]
     pub fn new(seed: u64) -> Self {
@@ -43,11 +45,18 @@ impl Random {
 
     /// The next 64 bits.
     pub fn bits(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.state = self.state.wrapping_add(Self::STEP);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// What [`Random::unit`] would return after `skipped` calls: in any order, on any thread.
+    #[must_use]
+    pub fn unit_at(&self, skipped: u64) -> f64 {
+        let state = self.state.wrapping_add(skipped.wrapping_mul(Self::STEP));
+        Self { state }.unit()
     }
 
     /// The next number in [0, 1), a multiple of 2⁻⁵³.
@@ -582,7 +591,12 @@ fn total(sums: &[ExactSum]) -> ExactSum {
 }
 
 /// A row drawn by weight.
-fn first_row(n: usize, weights: Option<&[f64]>, scale: &Scale, random: &mut Random) -> usize {
+pub(crate) fn first_row(
+    n: usize,
+    weights: Option<&[f64]>,
+    scale: &Scale,
+    random: &mut Random,
+) -> usize {
     let unit = random.unit();
     let Some(weights) = weights else {
         #[expect(
@@ -623,7 +637,7 @@ fn floor_ln(n: usize) -> usize {
     floor
 }
 
-fn check_clusters<T: Element>(data: &Rows<'_, T>, n_clusters: usize) -> Result<()> {
+pub(crate) fn check_clusters<T: Element>(data: &Rows<'_, T>, n_clusters: usize) -> Result<()> {
     data.check_shape()?;
     if n_clusters == 0 {
         return Err(Error::NoClusters);
@@ -637,7 +651,7 @@ fn check_clusters<T: Element>(data: &Rows<'_, T>, n_clusters: usize) -> Result<(
     Ok(())
 }
 
-fn seeds<T: Element>(data: &Rows<'_, T>, indices: Vec<usize>) -> Seeds<T> {
+pub(crate) fn seeds<T: Element>(data: &Rows<'_, T>, indices: Vec<usize>) -> Seeds<T> {
     Seeds {
         centers: data.as_array().select(ndarray::Axis(0), &indices),
         indices,

@@ -108,7 +108,7 @@ def lloyd(
 
 def fit(
     X: NDArray[_Float],
-    init: NDArray[_Float] | Literal["k-means++", "random"],
+    init: NDArray[_Float] | Literal["k-means++", "k-means||", "random"],
     n_clusters: int,
     *,
     seeds: Sequence[int],

@@ -24,8 +24,8 @@ from rust_kmeans import _core
 Floats = NDArray[Any]
 Weights = NDArray[np.float64] | None
 RandomState = int | np.random.RandomState | None
-Init = Literal["k-means++", "random"] | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
-Start = Floats | Literal["k-means++", "random"]
+Init = Literal["k-means++", "k-means||", "random"] | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
+Start = Floats | Literal["k-means++", "k-means||", "random"]
 
 _FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
@@ -37,8 +37,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ----------
     n_clusters : int, default=8
         Number of clusters, at most the number of samples.
-    init : {"k-means++", "random"}, array-like of shape (n_clusters, n_features), or callable
-        Starting centers: greedy k-means++, random samples, the centers themselves, or a function
+    init : {"k-means++", "k-means||", "random"}, array-like of shape (n_clusters, n_features), or callable
+        Starting centers: greedy k-means++, k-means|| (five rounds that draw about 2 * `n_clusters` candidates
+        each, then greedy k-means++ on them), random samples, the centers themselves, or a function
         ``init(X, n_clusters, random_state)`` that returns them.
     n_init : "auto" or int, default="auto"
         Number of runs, the best of which is kept; "auto" is 10 for "random" and callables, else 1.
@@ -87,6 +88,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     G. Hamerly, Making k-means even faster, SDM 2010.
     S. P. Lloyd, Least squares quantization in PCM, IEEE Trans. Information Theory 28 (1982).
     D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
+    B. Bahmani, B. Moseley, A. Vattani, R. Kumar, S. Vassilvitskii, Scalable k-means++, PVLDB 5 (2012).
 
     Examples
     --------
@@ -99,7 +101,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "init": [StrOptions({"k-means++", "k-means||", "random"}), callable, "array-like"],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -255,15 +257,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             return 1
         if self.n_init != "auto":
             return self.n_init
-        return 1 if isinstance(self.init, str) and self.init == "k-means++" else 10
+        return 1 if isinstance(self.init, str) and self.init != "random" else 10
 
     def _starts(self, X: Floats, random_state: np.random.RandomState) -> Iterator[tuple[Start, list[int]]]:
         """Yield what the kernel starts from, with a seed for each run."""
         init: Any = self.init
         runs = self._runs()
         if isinstance(init, str):
-            # Validated before: one of the two names.
-            name: Start = "random" if init == "random" else "k-means++"
+            # Validated before: one of the names that the kernel knows.
+            name: Any = init
             yield name, [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(runs)]
             return
         for _ in range(runs):

@@ -6,7 +6,8 @@ use ndarray::Array2;
 use proptest::prelude::*;
 use rust_kmeans_core::exact_sum::{ExactSum, Grid};
 use rust_kmeans_core::{
-    Element, Isa, Pool, Random, Rows, Scale, kmeans_plusplus, squared_distance,
+    Element, Error, Isa, Pool, Random, Rows, Scale, kmeans_parallel, kmeans_plusplus, lloyd,
+    squared_distance,
 };
 
 /// Greedy k-means++ by its definition: all distances in float64, all potentials summed over all rows.
@@ -185,4 +186,111 @@ fn denormal_data_and_huge_float64_data_are_seeded_like_any_other() {
         let data = common::blobs::<f64>(300, 4, 5, 12).mapv(|x| x * factor);
         check(&data, 6, None, 13, 3);
     }
+}
+
+fn parallel<T: Element>(
+    data: &Array2<T>,
+    k: usize,
+    weights: Option<&[f64]>,
+    seed: u64,
+    (isa, threads): (Option<Isa>, usize),
+) -> Vec<usize> {
+    let params = common::params(isa, threads, 1);
+    let rows = Rows::new(data.view());
+    let seeds = kmeans_parallel(rows, k, weights, seed, &params, &mut common::go_on())
+        .expect("valid input");
+    for (&row, center) in seeds.indices.iter().zip(seeds.centers.rows()) {
+        assert_eq!(center, data.row(row));
+    }
+    seeds.indices
+}
+
+fn distinct(indices: &[usize]) -> usize {
+    indices
+        .iter()
+        .collect::<std::collections::BTreeSet<_>>()
+        .len()
+}
+
+#[test]
+fn oversampled_seeds_are_the_same_for_any_threads_and_instruction_set() {
+    let data = common::blobs::<f32>(30_000, 6, 10, 31);
+    let weights: Vec<_> = (0..30_000_u32).map(|i| f64::from(i % 7)).collect();
+    for weights in [None, Some(weights.as_slice())] {
+        let expected = parallel(&data, 12, weights, 5, (Some(Isa::Scalar), 1));
+        assert_eq!(distinct(&expected), 12);
+        for isa in Isa::available() {
+            for threads in 1..=4 {
+                let again = parallel(&data, 12, weights, 5, (Some(isa), threads));
+                assert_eq!(again, expected, "{isa:?}, {threads} threads");
+            }
+        }
+        assert_ne!(parallel(&data, 12, weights, 6, (None, 2)), expected);
+    }
+}
+
+#[test]
+fn fits_from_oversampled_seeds_are_as_good_as_from_greedy_ones() {
+    let data = common::blobs::<f64>(6_000, 4, 20, 61);
+    let params = common::params(None, 2, 100);
+    let rows = Rows::new(data.view());
+    let inertia = |start: Array2<f64>| {
+        let fit = lloyd(rows, start.view(), None, &params, &mut common::go_on());
+        fit.expect("valid input").inertia
+    };
+    let (mut oversampled, mut greedy) = (0.0, 0.0);
+    for seed in 0..8 {
+        let seeds = kmeans_parallel(rows, 20, None, seed, &params, &mut common::go_on());
+        oversampled += inertia(seeds.expect("valid input").centers);
+        let seeds = kmeans_plusplus(rows, 20, None, seed, None, &params, &mut common::go_on());
+        greedy += inertia(seeds.expect("valid input").centers);
+    }
+    assert!(oversampled < 1.05 * greedy, "{oversampled} {greedy}");
+}
+
+#[test]
+fn rows_without_weight_are_never_oversampled() {
+    let data = common::blobs::<f64>(2_000, 3, 5, 62);
+    let weights: Vec<_> = (0..2_000_u32)
+        .map(|i| f64::from(u8::from(i % 2 == 1)) * 1e-3)
+        .collect();
+    for seed in 0..5 {
+        let rows = parallel(&data, 9, Some(&weights), seed, (None, 2));
+        assert!(rows.iter().all(|row| row % 2 == 1));
+    }
+}
+
+#[test]
+fn oversampling_as_many_clusters_as_rows_takes_every_row() {
+    for n in [1, 2, 5, 40] {
+        let data = common::blobs::<f32>(n, 3, 4, 63);
+        assert_eq!(distinct(&parallel(&data, n, None, 1, (None, 1))), n);
+    }
+}
+
+#[test]
+fn oversampling_few_rows_or_duplicates_still_gives_as_many_centers() {
+    let few = common::blobs::<f64>(15, 2, 3, 64);
+    assert_eq!(distinct(&parallel(&few, 10, None, 2, (None, 1))), 10);
+    let equal = Array2::from_elem((50, 2), 3.5_f32);
+    assert_eq!(distinct(&parallel(&equal, 4, None, 3, (None, 1))), 4);
+    let places = common::blobs::<f64>(6, 2, 6, 65);
+    let repeated = Array2::from_shape_fn((600, 2), |(i, j)| places[(i % 6, j)]);
+    let rows = parallel(&repeated, 6, None, 4, (None, 2));
+    let found: Vec<_> = rows.iter().map(|row| row % 6).collect();
+    assert_eq!(distinct(&found), 6);
+}
+
+#[test]
+fn oversampling_refuses_what_greedy_seeding_refuses() {
+    let data = common::blobs::<f64>(5, 2, 2, 66);
+    let params = common::params(None, 1, 1);
+    let run = |k, weights: Option<&[f64]>, go_on: bool| {
+        let rows = Rows::new(data.view());
+        kmeans_parallel(rows, k, weights, 1, &params, &mut || !go_on).expect_err("refused")
+    };
+    assert_eq!(run(0, None, true), Error::NoClusters);
+    assert!(matches!(run(6, None, true), Error::TooFewRows { .. }));
+    assert_eq!(run(2, Some(&[0.0; 5]), true), Error::NoWeight);
+    assert_eq!(run(2, None, false), Error::Interrupted);
 }

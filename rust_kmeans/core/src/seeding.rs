@@ -67,13 +67,14 @@ impl Random {
 
 /// Greedy k-means++: the first center a row drawn by weight; each next one the best of `n_local_trials` rows (`None`:
 /// 2 + ⌊ln k⌋) drawn with probability proportional to weight times squared distance to the nearest center so far, best
-/// meaning the least potential. Distances are float64; each step reads the data once, for all its trials.
+/// meaning the least potential. Distances are float64; each step reads at most once, for all its trials, the rows that one of
+/// them may be nearer to.
 ///
 /// `data` has shape (`n_samples`, `n_features`), `weights` one number a sample. The result depends on the data, the
 /// weights and the seed, not on threads or the instruction set.
 ///
 /// Sources: D. Arthur, S. Vassilvitskii, *k-means++: the advantages of careful seeding*, SODA 2007 (the greedy variant
-/// of its section 6, with scikit-learn's number of trials).
+/// of its section 6, with scikit-learn's number of trials); E. Raff, *Exact acceleration of k-means++ and k-means‖*, IJCAI 2021 (pruning).
 ///
 /// # Errors
 /// [`Error::NoClusters`], [`Error::TooFewRows`], [`Error::NoWeight`], [`Error::Interrupted`], and those of

@@ -265,7 +265,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         runs = self._runs()
         if isinstance(init, str):
             # Validated before: one of the names that the kernel knows.
-            name: Any = init
+            name: Start = init
             yield name, [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(runs)]
             return
         for _ in range(runs):

@@ -24,8 +24,9 @@ from rust_kmeans import _core
 Floats = NDArray[Any]
 Weights = NDArray[np.float64] | None
 RandomState = int | np.random.RandomState | None
-Init = Literal["k-means++", "k-means||", "random"] | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
-Start = Floats | Literal["k-means++", "k-means||", "random"]
+InitName = Literal["k-means++", "k-means||", "random"]
+Init = InitName | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
+Start = Floats | InitName
 
 _FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 

@@ -90,6 +90,7 @@ pub(crate) fn lloyd<'py>(
 /// Where the runs of a fit start, of which the best is kept.
 pub(crate) enum Start<'py> {
     Plusplus { n_clusters: usize, seeds: Vec<u64> },
+    Parallel { n_clusters: usize, seeds: Vec<u64> },
     Random { n_clusters: usize, seeds: Vec<u64> },
     Given(Vec<Bound<'py, PyAny>>),
 }
@@ -108,9 +109,10 @@ impl<'py> Start<'py> {
             .collect::<PyResult<Vec<_>>>()?;
         match &*name {
             "k-means++" => Ok(Self::Plusplus { n_clusters, seeds }),
+            "k-means||" => Ok(Self::Parallel { n_clusters, seeds }),
             "random" => Ok(Self::Random { n_clusters, seeds }),
             _ => Err(PyValueError::new_err(format!(
-                "init={name} is not valid: it must be k-means++ or random"
+                "init={name} is not valid: it must be k-means++, k-means|| or random"
             ))),
         }
     }
@@ -119,6 +121,7 @@ impl<'py> Start<'py> {
 /// The same with centers of a type.
 enum TypedStart<'a, T> {
     Plusplus(usize, &'a [u64]),
+    Parallel(usize, &'a [u64]),
     Random(usize, &'a [u64]),
     Given(Vec<ArrayView2<'a, T>>),
 }
@@ -153,6 +156,7 @@ pub(crate) fn fit<'py>(
             .iter()
             .map(|start| match start {
                 Start::Plusplus { n_clusters, seeds } => TypedStart::Plusplus(*n_clusters, seeds),
+                Start::Parallel { n_clusters, seeds } => TypedStart::Parallel(*n_clusters, seeds),
                 Start::Random { n_clusters, seeds } => TypedStart::Random(*n_clusters, seeds),
                 Start::Given(centers) => {
                     TypedStart::Given(views.by_ref().take(centers.len()).collect())
@@ -203,7 +207,7 @@ fn best_fits<T: Element>(
     interrupt: &mut core::Interrupt<'_>,
 ) -> core::Result<Vec<(core::Fit<T>, usize)>> {
     let sizes = starts.iter().map(|start| match start {
-        TypedStart::Plusplus(k, _) | TypedStart::Random(k, _) => *k,
+        TypedStart::Plusplus(k, _) | TypedStart::Parallel(k, _) | TypedStart::Random(k, _) => *k,
         TypedStart::Given(centers) => centers.iter().map(ArrayView2::nrows).max().unwrap_or(0),
     });
     let n_clusters = sizes.max().unwrap_or(0);
@@ -219,6 +223,10 @@ fn best_fits<T: Element>(
             TypedStart::Plusplus(k, seeds) => seeds
                 .iter()
                 .map(|&seed| problem.kmeans_plusplus(*k, seed, None, interrupt))
+                .collect(),
+            TypedStart::Parallel(k, seeds) => seeds
+                .iter()
+                .map(|&seed| problem.kmeans_parallel(*k, seed, interrupt))
                 .collect(),
             TypedStart::Random(k, seeds) => seeds
                 .iter()

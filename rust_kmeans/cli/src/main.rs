@@ -11,7 +11,8 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use ndarray::Array2;
 use rust_kmeans_core::{
-    Algorithm, Element, Error, Params, Rows, ValidParams, kmeans_plusplus, lloyd, random_rows,
+    Algorithm, Element, Error, Params, Rows, ValidParams, kmeans_parallel, kmeans_plusplus, lloyd,
+    random_rows,
 };
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ struct Arguments {
     /// Number of clusters
     #[arg(long, value_name = "K")]
     k: usize,
-    /// Starting centers: k-means++, random (distinct samples), or a .npy or .csv file of K rows, rounded to the type of
+    /// Starting centers: k-means++, k-means||, random (distinct samples), or a .npy or .csv file of K rows, rounded to the type of
     /// the data
     #[arg(long, default_value = "k-means++")]
     init: String,
@@ -258,6 +259,11 @@ fn starting_centers<T: Number>(
             params,
             &mut || false,
         ),
+        "k-means||" => {
+            kmeans_parallel(rows, arguments.k, None, arguments.seed, params, &mut || {
+                false
+            })
+        }
         "random" => random_rows(rows, arguments.k, None, arguments.seed),
         path => {
             let centers: Array2<f64> = match read_matrix(Path::new(path), false)? {

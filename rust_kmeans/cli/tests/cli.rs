@@ -123,7 +123,7 @@ fn fortran_order_and_float64_are_read() {
     let mut data = Array2::<f64>::zeros((6, 2).f());
     data.assign(&samples().mapv(f64::from));
     write_npy(folder.join("x.npy"), &data).expect("written");
-    for init in ["k-means++", "random"] {
+    for init in ["k-means++", "k-means||", "random"] {
         let report = report(&kmeans(
             &folder,
             &["x.npy", "--k", "2", "--init", init, "--seed", "4"],

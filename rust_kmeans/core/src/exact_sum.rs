@@ -96,8 +96,23 @@ impl ExactSum {
         self.low += low;
     }
 
+    /// Takes a term away that is part of this sum or of the one it will be merged into.
+    #[inline(always)]
+    pub fn subtract(&mut self, grid: Grid, x: f64) {
+        let (high, low) = grid.split(x);
+        self.high -= high;
+        self.low -= low;
+    }
+
+    /// Takes all terms of another sum over the same grid away.
+    #[inline(always)]
+    pub fn take(&mut self, other: Self) {
+        self.high -= other.high;
+        self.low -= other.low;
+    }
+
     /// Adds many terms, several side by side.
-    #[inline]
+    #[inline(always)]
     pub fn add_all(&mut self, grid: Grid, terms: &[f64]) {
         const SIDE_BY_SIDE: usize = 8;
         let mut sums = [Self::default(); SIDE_BY_SIDE];

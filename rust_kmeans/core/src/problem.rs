@@ -7,6 +7,7 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::lloyd::{Fit, iterate};
+use crate::oversampling::oversample;
 use crate::params::ValidParams;
 use crate::pool::{Pool, useful_threads};
 use crate::scale::Scale;
@@ -73,6 +74,19 @@ impl<'a, T: Element> Problem<'a, T> {
         interrupt: &mut Interrupt<'_>,
     ) -> Result<Seeds<T>> {
         spread(self, n_clusters, seed, n_local_trials, interrupt)
+    }
+
+    /// As [`crate::kmeans_parallel`].
+    ///
+    /// # Errors
+    /// As [`crate::kmeans_parallel`].
+    pub fn kmeans_parallel(
+        &self,
+        n_clusters: usize,
+        seed: u64,
+        interrupt: &mut Interrupt<'_>,
+    ) -> Result<Seeds<T>> {
+        oversample(self, n_clusters, seed, interrupt)
     }
 
     /// As [`crate::random_rows`].

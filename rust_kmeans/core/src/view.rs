@@ -93,10 +93,31 @@ impl<'a, T: Element> Rows<'a, T> {
         self.packed?.get(row * self.n_columns()..)
     }
 
+    /// One row, if its elements lie one after the other.
+    #[inline]
+    pub(crate) fn row(&self, row: usize) -> Option<&'a [T]> {
+        match self.packed {
+            Some(_) => self.packed(row, 1),
+            None => self.data.slice_move(ndarray::s![row, ..]).to_slice(),
+        }
+    }
+
     /// One number, which lies within the view.
     #[inline(always)]
     pub(crate) fn at(&self, row: usize, column: usize) -> f64 {
         self.data[[row, column]].into()
+    }
+
+    /// Asks for the first elements of a row, which will be read soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, row: usize) {
+        let start = self
+            .data
+            .as_ptr()
+            .wrapping_offset(row.cast_signed() * self.data.strides()[0])
+            .cast::<u8>();
+        prefetch(start);
+        prefetch(start.wrapping_add(64));
     }
 
     /// At most `most` rows from row `first` on.

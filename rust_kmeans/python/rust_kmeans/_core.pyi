@@ -108,7 +108,7 @@ def lloyd(
 
 def fit(
     X: NDArray[_Float],
-    starts: Sequence[tuple[Literal["k-means++", "random"], int, Sequence[int]] | list[NDArray[_Float]]],
+    starts: Sequence[tuple[Literal["k-means++", "k-means||", "random"], int, Sequence[int]] | list[NDArray[_Float]]],
     *,
     sample_weight: _Weights = None,
     max_iter: int = 300,

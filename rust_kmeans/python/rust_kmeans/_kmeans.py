@@ -24,10 +24,11 @@ from rust_kmeans import _core
 Floats = NDArray[Any]
 Weights = NDArray[np.float64] | None
 RandomState = int | np.random.RandomState | None
-Init = Literal["k-means++", "random"] | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
+InitName = Literal["k-means++", "k-means||", "random"]
+Init = InitName | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
 Algorithm = Literal["auto", "lloyd", "hamerly"]
 # What the runs of one fit start from, as `_core.fit` takes it.
-Start = tuple[Literal["k-means++", "random"], int, list[int]] | list[Floats]
+Start = tuple[InitName, int, list[int]] | list[Floats]
 
 _FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
@@ -39,8 +40,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ----------
     n_clusters : int, default=8
         Number of clusters, at most the number of samples.
-    init : {"k-means++", "random"}, array-like of shape (n_clusters, n_features), or callable
-        Starting centers: greedy k-means++, random samples, the centers themselves, or a function
+    init : {"k-means++", "k-means||", "random"}, array-like of shape (n_clusters, n_features), or callable
+        Starting centers: greedy k-means++, k-means|| (five rounds that draw about 2 * `n_clusters` candidates
+        each, then greedy k-means++ on them), random samples, the centers themselves, or a function
         ``init(X, n_clusters, random_state)`` that returns them.
     n_init : "auto" or int, default="auto"
         Number of runs, the best of which is kept; "auto" is 10 for "random" and callables, else 1. Runs share
@@ -90,6 +92,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     G. Hamerly, Making k-means even faster, SDM 2010.
     S. P. Lloyd, Least squares quantization in PCM, IEEE Trans. Information Theory 28 (1982).
     D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
+    B. Bahmani, B. Moseley, A. Vattani, R. Kumar, S. Vassilvitskii, Scalable k-means++, PVLDB 5 (2012).
 
     Examples
     --------
@@ -102,7 +105,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "init": [StrOptions({"k-means++", "k-means||", "random"}), callable, "array-like"],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -262,7 +265,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             return 1
         if self.n_init != "auto":
             return self.n_init
-        return 1 if isinstance(self.init, str) and self.init == "k-means++" else 10
+        return 1 if isinstance(self.init, str) and self.init != "random" else 10
 
     def _start(self, X: Floats) -> Start:
         """Return what the kernel starts from, for each run."""
@@ -270,9 +273,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         init: Any = self.init
         runs = self._runs()
         if isinstance(init, str):
-            # Validated before: one of the two names.
+            # Validated before: one of the names that the kernel knows.
+            name: InitName = init
             seeds = [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(runs)]
-            return "random" if init == "random" else "k-means++", self.n_clusters, seeds
+            return name, self.n_clusters, seeds
         return [
             self._given(X, init(X, self.n_clusters, random_state) if callable(init) else init)
             for _ in range(runs)

@@ -268,7 +268,10 @@ pub(super) unsafe fn distances<T: Element>(
     centers: &[f64],
 ) {
     // SAFETY: the caller vouches for AVX2 and FMA.
-    unsafe { generic::distances::<T::Avx2, <f64 as LanesOf>::Avx2, 2>(work, source, centers) }
+    unsafe {
+        generic::fill_all::<T::Avx2>(source, &work.zero, &mut work.block);
+        generic::distances::<<f64 as LanesOf>::Avx2, T, 2>(work, centers);
+    }
 }
 
 /// As [`generic::doubtful`].

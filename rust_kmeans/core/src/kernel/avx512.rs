@@ -381,7 +381,10 @@ pub(super) unsafe fn distances<T: Element>(
     centers: &[f64],
 ) {
     // SAFETY: the caller vouches for AVX-512F.
-    unsafe { generic::distances::<T::Avx512, <f64 as LanesOf>::Avx512, 4>(work, source, centers) }
+    unsafe {
+        generic::fill_all::<T::Avx512>(source, &work.zero, &mut work.block);
+        generic::distances::<<f64 as LanesOf>::Avx512, T, 4>(work, centers);
+    }
 }
 
 /// As [`generic::doubtful`].

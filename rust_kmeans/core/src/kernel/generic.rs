@@ -28,7 +28,12 @@ pub(super) unsafe fn screen<V: Lanes, const M: usize, const MARGINS: bool>(
 ) -> u64 {
     let rows = source.len().min(BLOCK);
     let mut sure = 0;
-    let mut ahead = Ahead::new(source, packed, V::WIDTH);
+    // A single group of centers leaves no time between two lines: the transposition has as much.
+    let mut ahead = if packed.k <= GROUP {
+        Ahead::while_filling(source, V::WIDTH)
+    } else {
+        Ahead::while_scoring(source, packed.k)
+    };
     let mut first = 0;
     while first < packed.d {
         let panel = Panel {
@@ -112,8 +117,21 @@ struct Ahead<T> {
 }
 
 impl<T: Element> Ahead<T> {
+    /// To be asked for while a block of `width` lanes at a time is filled.
     #[inline(always)]
-    fn new(source: &Source<'_, T>, packed: &Packed<T>, width: usize) -> Self {
+    fn while_filling(source: &Source<'_, T>, width: usize) -> Self {
+        let tiles = (BLOCK / width) * source.columns().div_ceil(width);
+        Self::new(source, true, tiles)
+    }
+
+    /// To be asked for while scores of `k` centers are computed.
+    #[inline(always)]
+    fn while_scoring(source: &Source<'_, T>, k: usize) -> Self {
+        Self::new(source, false, k.div_ceil(GROUP) * source.columns())
+    }
+
+    #[inline(always)]
+    fn new(source: &Source<'_, T>, while_filling: bool, steps: usize) -> Self {
         let mut ahead = Self {
             starts: [std::ptr::null(); BLOCK],
             lines: 0,
@@ -121,24 +139,17 @@ impl<T: Element> Ahead<T> {
             stretch: 0,
             line: 0,
             at_a_time: 0,
-            while_filling: false,
+            while_filling,
         };
-        let row = packed.d * size_of::<T>();
+        let row = source.columns() * size_of::<T>();
         if source.is_packed() {
-            ahead.starts[0] = source.row(0).wrapping_add(BLOCK * packed.d);
+            ahead.starts[0] = source.row(0).wrapping_add(BLOCK * source.columns());
             ahead.stretches = 1;
             ahead.lines = (BLOCK * row).div_ceil(CACHE_LINE);
         } else if source.across() == 1 {
             ahead.stretches = source.following(&mut ahead.starts);
             ahead.lines = row / CACHE_LINE + 1;
         }
-        // A single group of centers leaves no time between two lines: the transposition has as much.
-        ahead.while_filling = packed.k <= GROUP;
-        let steps = if ahead.while_filling {
-            (BLOCK / width) * packed.d.div_ceil(width)
-        } else {
-            packed.k.div_ceil(GROUP) * packed.d
-        };
         ahead.at_a_time = (ahead.stretches * ahead.lines).div_ceil(steps);
         ahead
     }
@@ -220,6 +231,22 @@ unsafe fn fill<V: Lanes>(
             }
         }
     }
+}
+
+/// [`fill`] with all features, asking for what comes next.
+///
+/// # Safety
+/// The CPU must have the instruction set of `V`.
+#[inline(always)]
+pub(super) unsafe fn fill_all<V: Lanes>(
+    source: &Source<'_, V::Elem>,
+    shift: &[V::Elem],
+    block: &mut [Line<V::Elem>],
+) {
+    let rows = source.len().min(BLOCK);
+    let mut ahead = Ahead::while_filling(source, V::WIDTH);
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { fill::<V>(source, rows, (0, shift), block, || ahead.ask(true)) };
 }
 
 /// Screens M registers of samples from `lane` on against one panel of features; after the last one, the bits of those
@@ -441,23 +468,17 @@ unsafe fn second_look<V: Lanes>(
     sure
 }
 
-/// Fills `work.out` with the squared distances of a block of rows to each center (row-major). Every lane follows the
+/// Fills `work.out` with the squared distances of the rows in `work.block` to each center (row-major). Every lane follows the
 /// order of [`crate::squared_distance`], without fused operations, so that the results are the same bits on every
 /// instruction set.
 ///
 /// # Safety
-/// The CPU must have the instruction set of `V` and `W`.
+/// The CPU must have the instruction set of `W`.
 #[inline(always)]
-pub(super) unsafe fn distances<V: Lanes, W: Lanes<Elem = f64>, const M: usize>(
-    work: &mut Distances<V::Elem>,
-    source: &Source<'_, V::Elem>,
+pub(super) unsafe fn distances<W: Lanes<Elem = f64>, T: Element, const M: usize>(
+    work: &mut Distances<T>,
     centers: &[f64],
 ) {
-    // SAFETY: the caller vouches for the instruction sets.
-    unsafe {
-        let rows = source.len().min(BLOCK);
-        fill::<V>(source, rows, (0, &work.zero), &mut work.block, || ());
-    }
     for (wide, line) in work.wide.iter_mut().zip(&work.block) {
         for (wide, &x) in wide.0.iter_mut().zip(&line.0) {
             *wide = x.into();

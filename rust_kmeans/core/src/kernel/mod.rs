@@ -17,6 +17,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod closer;
 mod generic;
 pub(crate) mod lanes;
 mod margin;
@@ -24,6 +25,7 @@ mod margin;
 mod neon;
 mod scalar;
 
+pub(crate) use closer::{Candidates, Closer, ones};
 use margin::MarginBound;
 pub(crate) use margin::slack;
 
@@ -261,18 +263,8 @@ impl<T: Element> Packed<T> {
     /// The bits of at most one block of samples whose label is not proven by `table[label] < margin`.
     #[inline]
     pub(crate) fn doubtful(&self, labels: &[i32], margins: &[T], table: &[T]) -> u64 {
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx512 => unsafe { avx512::doubtful(labels, margins, table) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx2 => unsafe { avx2::doubtful(labels, margins, table) },
-            #[cfg(target_arch = "aarch64")]
-            // SAFETY: `new` checked that the CPU has it.
-            Isa::Neon => unsafe { neon::doubtful(labels, margins, table) },
-            _ => scalar::doubtful(labels, margins, table),
-        }
+        // SAFETY: `new` checked that the CPU has the instruction set.
+        unsafe { doubtful(self.isa, labels, margins, table) }
     }
 
     /// Takes rows from the sums of their old clusters (if any) and adds them to those of their new ones.
@@ -312,6 +304,26 @@ pub(crate) struct Move {
     pub(crate) row: usize,
     pub(crate) old: i32,
     pub(crate) new: i32,
+}
+
+/// As [`Packed::doubtful`].
+///
+/// # Safety
+/// The CPU must have the instruction set.
+#[inline]
+unsafe fn doubtful<T: Element>(isa: Isa, labels: &[i32], margins: &[T], table: &[T]) -> u64 {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller vouches for the instruction set.
+        Isa::Avx512 => unsafe { avx512::doubtful(labels, margins, table) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller vouches for the instruction set.
+        Isa::Avx2 => unsafe { avx2::doubtful(labels, margins, table) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: the caller vouches for the instruction set.
+        Isa::Neon => unsafe { neon::doubtful(labels, margins, table) },
+        _ => scalar::doubtful(labels, margins, table),
+    }
 }
 
 /// γₘ for a unit roundoff.
@@ -476,21 +488,20 @@ impl<T: Element> Distances<T> {
         })
     }
 
-    /// Squared distances ([`crate::squared_distance`]) of at most one block of rows from `first` on to each of
-    /// `centers` (row-major), into `out`.
-    pub(crate) fn compute(&mut self, data: &Rows<'_, T>, first: usize, centers: &[f64]) {
-        let source = data.source(first, BLOCK);
+    /// Squared distances ([`crate::squared_distance`]) of at most one block of rows to each of `centers` (row-major),
+    /// into `out`.
+    pub(crate) fn compute(&mut self, source: &Source<'_, T>, centers: &[f64]) {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx512 => unsafe { avx512::distances(self, &source, centers) },
+            Isa::Avx512 => unsafe { avx512::distances(self, source, centers) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx2 => unsafe { avx2::distances(self, &source, centers) },
+            Isa::Avx2 => unsafe { avx2::distances(self, source, centers) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Neon => unsafe { neon::distances(self, &source, centers) },
-            _ => scalar::distances(self, &source, centers),
+            Isa::Neon => unsafe { neon::distances(self, source, centers) },
+            _ => scalar::distances(self, source, centers),
         }
     }
 }

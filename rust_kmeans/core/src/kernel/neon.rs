@@ -164,7 +164,10 @@ pub(super) unsafe fn distances<T: Element>(
     centers: &[f64],
 ) {
     // SAFETY: the caller vouches for NEON.
-    unsafe { generic::distances::<T::Neon, <f64 as LanesOf>::Neon, 2>(work, source, centers) }
+    unsafe {
+        generic::fill_all::<T::Neon>(source, &work.zero, &mut work.block);
+        generic::distances::<<f64 as LanesOf>::Neon, T, 2>(work, centers);
+    }
 }
 
 /// As [`generic::doubtful`].

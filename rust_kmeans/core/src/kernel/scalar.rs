@@ -108,7 +108,10 @@ pub(super) fn distances<T: Element>(
     centers: &[f64],
 ) {
     // SAFETY: plain Rust needs no instruction set.
-    unsafe { generic::distances::<T::Scalar, <f64 as LanesOf>::Scalar, 2>(work, source, centers) }
+    unsafe {
+        generic::fill_all::<T::Scalar>(source, &work.zero, &mut work.block);
+        generic::distances::<<f64 as LanesOf>::Scalar, T, 2>(work, centers);
+    }
 }
 
 pub(super) fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactSum, ExactTable, Grid};
 use crate::kernel::{BLOCK, Isa, Move, Moving, Packed, Scratch, own_distances};
 use crate::partial::Partial;
-use crate::pool::{Pool, rows_per_piece};
+use crate::pool::{Pool, cost, rows_per_piece};
 use crate::scale::{Scale, check_centers};
 use crate::view::{Rows, Source};
 
@@ -161,11 +161,6 @@ pub fn inertia<T: Element>(
     );
     let found = Found::take(&mut workers, 0, &mut ExactTable::default());
     Ok(found.inertia.value())
-}
-
-/// Operations a sample costs with `k` centers of `d` features, roughly.
-pub(crate) fn cost(d: usize, k: usize) -> usize {
-    d.saturating_mul(k.saturating_add(4))
 }
 
 /// What one thread has to itself.

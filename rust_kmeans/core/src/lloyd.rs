@@ -5,15 +5,16 @@ use std::collections::BinaryHeap;
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::assign::{Found, How, Job, Visit, Worker, assign, cost, row_major, squared_distance};
+use crate::assign::{Found, How, Job, Visit, Worker, assign, row_major};
 use crate::bounds::{Bounds, squared_shift};
 use crate::choice::{Choice, Way};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactTable, Grids};
 use crate::interrupt::{self, Interrupt};
-use crate::kernel::{Move, Moving, Packed};
+use crate::kernel::{BLOCK, Move, Moving, Packed, own_distances};
 use crate::params::{Algorithm, ValidParams};
+use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
 use crate::view::Rows;
 
@@ -310,6 +311,7 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             moving: self.moving(),
             packed: &self.packed,
             labels: &self.labels,
+            pool: &self.problem.pool,
         };
         let d = self.problem.data.n_columns();
         match step.relocate_empty_clusters(&self.sums)? {
@@ -348,6 +350,7 @@ struct Step<'a, 'd, T> {
     labels: &'a [i32],
     /// The centers the labels belong to.
     packed: &'a Packed<T>,
+    pool: &'a Pool,
 }
 
 impl<T: Element> Step<'_, '_, T> {
@@ -361,7 +364,7 @@ impl<T: Element> Step<'_, '_, T> {
         if empty.is_empty() {
             return Ok(None);
         }
-        let farthest = self.farthest(empty.len())?;
+        let farthest = self.farthest(empty.len());
         if farthest
             .first()
             .is_none_or(|&(distance, _)| distance == 0.0)
@@ -379,28 +382,63 @@ impl<T: Element> Step<'_, '_, T> {
     }
 
     /// The `count` samples farthest from their centers with their squared distances, farthest first.
-    fn farthest(&self, count: usize) -> Result<Vec<(f64, usize)>> {
-        let d = self.moving.data.n_columns();
-        let mut row = try_vec("a row", d, 0.0)?;
-        let centers = self.packed.exact();
-        // Distances are not negative, and the bits of such numbers are ordered as the numbers are. The heap's top is
-        // the nearest kept so far, of equals the one with the highest index.
-        let mut kept: BinaryHeap<Reverse<(u64, Reverse<usize>)>> =
-            BinaryHeap::with_capacity(count + 1);
-        for (i, &label) in self.labels.iter().enumerate() {
-            self.moving.data.read_row(i, &mut row);
-            let center = usize::try_from(label).unwrap_or(0) * d;
-            let distance = squared_distance(&row, &centers[center..center + d]);
-            kept.push(Reverse((distance.to_bits(), Reverse(i))));
-            if kept.len() > count {
-                kept.pop();
-            }
-        }
-        let sorted = kept.into_sorted_vec();
-        Ok(sorted
-            .into_iter()
+    fn farthest(&self, count: usize) -> Vec<(f64, usize)> {
+        let Moving { data, .. } = self.moving;
+        let threads = self
+            .pool
+            .useful_threads(self.labels.len(), data.n_columns() * 8);
+        let piece = rows_per_piece(self.labels.len(), threads);
+        let mut kept: Vec<_> = (0..threads).map(|_| Farthest::new(count)).collect();
+        self.pool.for_each(
+            self.labels.chunks(piece).enumerate(),
+            &mut kept,
+            |kept, (at, labels)| {
+                for (block, labels) in labels.chunks(BLOCK).enumerate() {
+                    let first = at * piece + block * BLOCK;
+                    let mut distances = [0.0; BLOCK];
+                    let centers = (self.packed.exact(), labels);
+                    own_distances(self.packed.isa(), data, first, centers, &mut distances);
+                    for (row, &distance) in (first..).zip(&distances[..labels.len()]) {
+                        kept.consider(distance, row);
+                    }
+                }
+            },
+        );
+        let mut all: Vec<_> = kept.into_iter().flat_map(|kept| kept.heap).collect();
+        all.sort_unstable();
+        all.truncate(count);
+        all.into_iter()
             .map(|Reverse((bits, Reverse(i)))| (f64::from_bits(bits), i))
-            .collect())
+            .collect()
+    }
+}
+
+/// The samples farthest from their centers among those seen; of equally far ones those with the lowest index.
+struct Farthest {
+    /// Distances are not negative, and the bits of such numbers are ordered as the numbers are. The top is the nearest
+    /// kept so far, of equals the one with the highest index.
+    heap: BinaryHeap<Reverse<(u64, Reverse<usize>)>>,
+    count: usize,
+}
+
+impl Farthest {
+    fn new(count: usize) -> Self {
+        Self {
+            heap: BinaryHeap::new(),
+            count,
+        }
+    }
+
+    #[inline]
+    fn consider(&mut self, distance: f64, row: usize) {
+        let seen = Reverse((distance.to_bits(), Reverse(row)));
+        if self.heap.len() < self.count {
+            self.heap.push(seen);
+        } else if let Some(mut top) = self.heap.peek_mut()
+            && seen < *top
+        {
+            *top = seen;
+        }
     }
 }
 

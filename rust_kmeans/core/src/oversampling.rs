@@ -144,7 +144,7 @@ impl<'p, 'a, T: Element> Nearest<'p, 'a, T> {
             })?;
 
         let (grid, exact) = (self.grid, packed.exact());
-        let threads = pool.useful_threads(data.n_rows(), d * 2);
+        let threads = pool.useful_threads(data.n_rows(), d * 8);
         let piece = rows_per_piece(data.n_rows(), threads);
         let mut sums = vec![ExactSum::default(); threads];
         let pieces = self
@@ -193,7 +193,7 @@ impl<'p, 'a, T: Element> Nearest<'p, 'a, T> {
             ..
         } = self.problem;
         let total = self.potential.value();
-        let threads = pool.useful_threads(data.n_rows(), 8);
+        let threads = pool.useful_threads(data.n_rows(), 64);
         let piece = rows_per_piece(data.n_rows(), threads);
         let mut drawn = vec![Vec::new(); data.n_rows().div_ceil(piece)];
         pool.for_each(

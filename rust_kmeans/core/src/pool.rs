@@ -1,5 +1,6 @@
 //! Threads: a private pool, and work handed out in pieces.
 
+use std::process;
 use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 
@@ -17,33 +18,85 @@ pub fn default_threads() -> usize {
         .unwrap_or_else(|| available_parallelism().map_or(1, usize::from))
 }
 
+/// Workers of pools that are no longer used, for the next ones: starting a thread takes longer than a small fit.
+static IDLE: Mutex<Vec<Workers>> = Mutex::new(Vec::new());
+/// How many are kept at most.
+const MOST_IDLE: usize = 4;
+
+/// Started threads.
+#[derive(Debug)]
+struct Workers {
+    threads: ThreadPool,
+    n_threads: usize,
+    /// After a fork the child has none of its parent's threads.
+    process: u32,
+}
+
+impl Workers {
+    /// Idle ones if there are such, else new ones.
+    fn take(n_threads: usize) -> Result<Self> {
+        let process = process::id();
+        // A lock that is held, perhaps for ever by a thread that a fork left behind, is not worth waiting for.
+        if let Ok(mut idle) = IDLE.try_lock() {
+            while let Some(at) = idle.iter().position(|workers| workers.process != process) {
+                // To end threads that are not there would wait for them.
+                std::mem::forget(idle.swap_remove(at));
+            }
+            let fitting = |workers: &Self| workers.n_threads == n_threads;
+            if let Some(at) = idle.iter().position(fitting) {
+                return Ok(idle.swap_remove(at));
+            }
+        }
+        let threads = ThreadPoolBuilder::new()
+            .num_threads(n_threads)
+            .thread_name(|i| format!("rust_kmeans-{i}"))
+            .build()
+            .map_err(|error| Error::Threads {
+                n_threads,
+                reason: error.to_string(),
+            })?;
+        Ok(Self {
+            threads,
+            n_threads,
+            process,
+        })
+    }
+
+    fn give_back(self) {
+        if let Ok(mut idle) = IDLE.try_lock()
+            && idle.len() < MOST_IDLE
+        {
+            idle.push(self);
+        }
+    }
+}
+
 /// Private worker threads. The calling thread works too, so that one thread needs no pool at all, and interrupts are
 /// checked where Python delivers signals.
 #[derive(Debug)]
 pub struct Pool {
-    workers: Option<ThreadPool>,
+    workers: Option<Workers>,
     n_threads: usize,
 }
 
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(workers) = self.workers.take() {
+            workers.give_back();
+        }
+    }
+}
+
 impl Pool {
-    /// Starts `n_threads - 1` workers.
+    /// Takes `n_threads - 1` workers: idle ones of an earlier pool, or new ones.
     ///
     /// # Errors
     /// [`Error::Threads`] if the system refuses.
     pub fn new(n_threads: usize) -> Result<Self> {
         let n_threads = n_threads.max(1);
-        let workers = if n_threads == 1 {
-            None
-        } else {
-            let built = ThreadPoolBuilder::new()
-                .num_threads(n_threads - 1)
-                .thread_name(|i| format!("rust_kmeans-{i}"))
-                .build()
-                .map_err(|error| Error::Threads {
-                    n_threads,
-                    reason: error.to_string(),
-                })?;
-            Some(built)
+        let workers = match n_threads {
+            1 => None,
+            n_threads => Some(Workers::take(n_threads - 1)?),
         };
         Ok(Self { workers, n_threads })
     }
@@ -68,7 +121,7 @@ impl Pool {
             return;
         };
         let others = match &self.workers {
-            Some(workers) if !others.is_empty() => (workers, others),
+            Some(workers) if !others.is_empty() => (&workers.threads, others),
             _ => {
                 for item in items {
                     work(own, item);
@@ -101,9 +154,15 @@ impl Pool {
     }
 }
 
+/// Operations a sample costs with `k` centers of `d` features, roughly: a register of them is one. What does not grow with
+/// either, like looking at a label, is the last term.
+pub(crate) fn cost(d: usize, k: usize) -> usize {
+    d.saturating_mul(k.saturating_add(4)).saturating_add(160)
+}
+
 /// Of `n_threads`, how many are worth starting for `rows` rows of `cost` operations each.
 pub(crate) fn useful_threads(n_threads: usize, rows: usize, cost: usize) -> usize {
-    const OPERATIONS_PER_THREAD: usize = 1_500_000;
+    const OPERATIONS_PER_THREAD: usize = 2_000_000;
     (rows.saturating_mul(cost) / OPERATIONS_PER_THREAD).clamp(1, n_threads.max(1))
 }
 

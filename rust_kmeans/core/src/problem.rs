@@ -2,14 +2,13 @@
 
 use ndarray::ArrayView2;
 
-use crate::assign::cost;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::lloyd::{Fit, iterate};
 use crate::oversampling::oversample;
 use crate::params::ValidParams;
-use crate::pool::{Pool, useful_threads};
+use crate::pool::{Pool, cost, useful_threads};
 use crate::scale::Scale;
 use crate::seeding::{Seeds, random_rows, spread};
 use crate::variance::variance_within;

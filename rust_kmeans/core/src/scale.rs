@@ -35,7 +35,7 @@ impl Scale {
         data.check_shape()?;
         let (n, d) = (data.n_rows(), data.n_columns());
         let (max_weight, weighty) = check_weights(weights, n)?;
-        let threads = pool.useful_threads(n, d * 2);
+        let threads = pool.useful_threads(n, d * 8);
         let piece = rows_per_piece(n, threads);
         let mut locals = Vec::with_capacity(threads);
         for _ in 0..threads {

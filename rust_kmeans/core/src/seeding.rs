@@ -10,7 +10,7 @@ use crate::exact_sum::{ExactSum, Grid};
 use crate::interrupt::{self, Interrupt};
 use crate::kernel::{BLOCK, Candidates, Closer, ones, slack};
 use crate::params::ValidParams;
-use crate::pool::{Pool, rows_per_piece};
+use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
 use crate::scale::Scale;
 use crate::view::{Rows, Source};
@@ -264,7 +264,7 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
         (pool, params): (&'a Pool, &ValidParams),
     ) -> Result<Self> {
         let (n, d) = (data.n_rows(), data.n_columns());
-        let threads = pool.useful_threads(n, d * 2);
+        let threads = pool.useful_threads(n, cost(d, 4 * trials));
         let what = "the potentials";
         let most = trials.checked_add(1).ok_or(Error::Memory {
             what,

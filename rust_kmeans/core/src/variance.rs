@@ -36,7 +36,7 @@ pub(crate) fn variance_within<T: Element>(
         .collect();
     let what = "the sums of the features";
     let mut sums = try_vec(what, n.div_ceil(PIECE).saturating_mul(2 * d), 0.0)?;
-    let mut threads = try_vec(what, pool.useful_threads(n, d * 4), ())?;
+    let mut threads = try_vec(what, pool.useful_threads(n, d * 8), ())?;
     pool.for_each(
         sums.chunks_exact_mut(2 * d).enumerate(),
         &mut threads,

@@ -1,5 +1,7 @@
 //! Assignment: labels of blocks of rows, and the sums that go with them.
 
+use std::ops::Range;
+
 use ndarray::ArrayView2;
 
 use crate::bounds::Drift;
@@ -448,28 +450,40 @@ struct Part<'a, T> {
 impl<T: Element> Part<'_, T> {
     fn screen_all(&mut self, job: &Job<'_, '_, T>, worker: &mut Worker<T>) {
         for first in (0..self.labels.len()).step_by(BLOCK) {
-            let source = job.data.source(self.first + first, BLOCK);
-            job.screen::<true>(source, worker);
             let rows = first..self.labels.len().min(first + BLOCK);
-            job.relabel(self.first + first, &mut self.labels[rows.clone()], worker);
-            let found = worker.fresh.iter().zip(&worker.margins);
-            for (stored, (&label, &margin)) in self.margins[rows].iter_mut().zip(found) {
-                *stored = self.drift.store(label, margin);
-            }
+            self.screen_block(rows, job, worker);
         }
     }
 
-    /// Collects the rows that are not proven into full blocks, each screened when the next one is known.
+    /// Screens the rows of one block as they lie.
+    fn screen_block(&mut self, rows: Range<usize>, job: &Job<'_, '_, T>, worker: &mut Worker<T>) {
+        let first = self.first + rows.start;
+        job.screen::<true>(job.data.source(first, BLOCK), worker);
+        job.relabel(first, &mut self.labels[rows.clone()], worker);
+        let found = worker.fresh.iter().zip(&worker.margins);
+        for (stored, (&label, &margin)) in self.margins[rows].iter_mut().zip(found) {
+            *stored = self.drift.store(label, margin);
+        }
+    }
+
+    /// Screens blocks with many rows that are not proven as they lie, and collects those of others into full blocks, each
+    /// screened when the next one is known.
     fn screen_doubtful(&mut self, job: &Job<'_, '_, T>, worker: &mut Worker<T>) {
+        /// Of a block, rows in doubt from which on all are screened: reading rows in their order costs less.
+        const MANY: u32 = 48;
         let mut listed = [0; 3 * BLOCK];
         let mut count = 0;
         for first in (0..self.labels.len()).step_by(BLOCK) {
             let rows = first..self.labels.len().min(first + BLOCK);
             let mut doubtful = job.packed.doubtful(
                 &self.labels[rows.clone()],
-                &self.margins[rows],
+                &self.margins[rows.clone()],
                 self.drift.high(),
             );
+            if doubtful.count_ones() >= MANY {
+                self.screen_block(rows, job, worker);
+                continue;
+            }
             while doubtful != 0 {
                 let row = self.first + first + doubtful.trailing_zeros() as usize;
                 doubtful &= doubtful - 1;

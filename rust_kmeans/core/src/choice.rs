@@ -51,7 +51,7 @@ impl Choice {
             asked,
             n,
             dense,
-            survivor: dense + 6.0 * d + 60.0,
+            survivor: dense + d + 40.0,
             test: 15.0,
             next: if asked == Algorithm::Hamerly {
                 Way::Fill

@@ -25,7 +25,7 @@
 //! Source: the pre-rounding ("binned") summation of J. Demmel and H. D. Nguyen, *Parallel Reproducible Summation*,
 //! IEEE Trans. Computers 64 (2015), with two bins and a bound known in advance.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 
 /// Smallest exponent of a quantum: below it every float64 number is a multiple of the quantum anyway.
 const SMALLEST_QUANTUM: i32 = -1074;
@@ -148,29 +148,68 @@ impl ExactSum {
 /// Sums that are changed side by side: rows of tables are padded to whole steps.
 pub(crate) const STEP: usize = 8;
 
+/// Numbers in whole steps, each in one line of the cache: a step that lies in two lines cannot be read until it has been
+/// written to both.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Aligned(Vec<Step>);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(align(64))]
+struct Step([f64; STEP]);
+
+impl Aligned {
+    /// `len` numbers, a multiple of a step.
+    fn new(len: usize, value: f64) -> crate::error::Result<Self> {
+        let steps = crate::error::try_vec("the sums", len / STEP, Step([value; STEP]))?;
+        Ok(Self(steps))
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f64];
+
+    #[inline(always)]
+    fn deref(&self) -> &[f64] {
+        // SAFETY: a step is as large as eight numbers and holds nothing else.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * STEP) }
+    }
+}
+
+impl DerefMut for Aligned {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [f64] {
+        // SAFETY: a step is as large as eight numbers and holds nothing else.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * STEP) }
+    }
+}
+
 /// Grids of several quantities side by side, laid out for vector loops: whole steps, the last one padded.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Grids {
-    high: Vec<f64>,
-    low: Vec<f64>,
+    high: Aligned,
+    low: Aligned,
     columns: usize,
 }
 
 impl Grids {
     /// From the high and low numbers ([`Grid::parts`]) of each quantity.
-    pub(crate) fn from_parts(mut high: Vec<f64>, mut low: Vec<f64>) -> Self {
+    pub(crate) fn from_parts(high: &[f64], low: &[f64]) -> crate::error::Result<Self> {
         let columns = high.len();
         // Zero is cut into zeros by any grid.
-        high.resize(columns.next_multiple_of(STEP), 1.0);
-        low.resize(columns.next_multiple_of(STEP), 1.0);
-        Self { high, low, columns }
+        let mut grids = Self {
+            high: Aligned::new(columns.next_multiple_of(STEP), 1.0)?,
+            low: Aligned::new(columns.next_multiple_of(STEP), 1.0)?,
+            columns,
+        };
+        grids.high[..columns].copy_from_slice(high);
+        grids.low[..columns].copy_from_slice(low);
+        Ok(grids)
     }
 
     /// Inverse of [`Grids::from_parts`].
-    pub(crate) fn into_parts(mut self) -> (Vec<f64>, Vec<f64>) {
-        self.high.truncate(self.columns);
-        self.low.truncate(self.columns);
-        (self.high, self.low)
+    pub(crate) fn to_parts(&self) -> (Vec<f64>, Vec<f64>) {
+        let parts = [&self.high, &self.low].map(|part| part[..self.columns].to_vec());
+        parts.into()
     }
 
     /// Number of quantities.
@@ -188,8 +227,8 @@ impl Grids {
 /// Sums of `columns` quantities for each of some groups: high parts and low parts, a padded row a group.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct ExactTable {
-    high: Vec<f64>,
-    low: Vec<f64>,
+    high: Aligned,
+    low: Aligned,
     columns: usize,
 }
 
@@ -203,8 +242,8 @@ impl ExactTable {
             },
         )?;
         Ok(Self {
-            high: crate::error::try_vec("the sums", len, 0.0)?,
-            low: crate::error::try_vec("the sums", len, 0.0)?,
+            high: Aligned::new(len, 0.0)?,
+            low: Aligned::new(len, 0.0)?,
             columns,
         })
     }

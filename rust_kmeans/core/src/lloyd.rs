@@ -106,7 +106,7 @@ pub(crate) fn iterate<T: Element>(
             clusters: start.len() / d,
         });
     }
-    let grids = problem.scale.grids();
+    let grids = problem.scale.grids()?;
     // As many threads as the largest run can use alone: waking one more for many small runs takes longer than they do.
     let largest = starts
         .iter()
@@ -150,7 +150,7 @@ pub(crate) fn iterate<T: Element>(
         assign(visits, (&problem.pool, &mut workers[..threads]));
         while left > 0 {
             left -= 1;
-            match active[at].advance(tol, &mut workers[..threads])? {
+            match active[at].advance(tol, &mut workers[..threads]) {
                 None => at += 1,
                 Some(inertia) => {
                     let run = active.remove(at);
@@ -275,13 +275,13 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
     }
 
     /// Finishes what a pass began; the inertia after the last one.
-    fn advance(&mut self, tol: f64, team: &mut [Worker<T>]) -> Result<Option<f64>> {
+    fn advance(&mut self, tol: f64, team: &mut [Worker<T>]) -> Option<f64> {
         let found = Found::take(team, self.number, &mut self.sums);
         if self.stage != Stage::Moving {
-            return Ok(Some(found.inertia.value()));
+            return Some(found.inertia.value());
         }
         self.choice.observe(found.changed, found.screened);
-        self.update()?;
+        self.update();
         self.n_iter += 1;
         if found.changed == 0 {
             self.strict = true;
@@ -294,7 +294,7 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
         {
             self.stage = Stage::Last { settled: false };
         }
-        Ok(None)
+        None
     }
 
     fn moving(&self) -> Moving<'a, 'd, T> {
@@ -306,7 +306,7 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
     }
 
     /// Moves the centers to the means.
-    fn update(&mut self) -> Result<()> {
+    fn update(&mut self) {
         let step = Step {
             moving: self.moving(),
             packed: &self.packed,
@@ -314,7 +314,7 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             pool: &self.problem.pool,
         };
         let d = self.problem.data.n_columns();
-        match step.relocate_empty_clusters(&self.sums)? {
+        match step.relocate_empty_clusters(&self.sums) {
             Some(relocated) => means(&relocated, d, &mut self.next),
             None => means(&self.sums, d, &mut self.next),
         }
@@ -322,7 +322,6 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             bounds.drift.advance(&self.centers, &self.next);
         }
         std::mem::swap(&mut self.centers, &mut self.next);
-        Ok(())
     }
 
     fn end(self, inertia: f64) -> Result<Fit<T>> {
@@ -357,19 +356,19 @@ impl<T: Element> Step<'_, '_, T> {
     /// Sums in which each cluster without weight has got one of the samples farthest from their centers (farthest
     /// first, ties to the lowest index), taken from the sum of its cluster. Labels stay. `None` if no cluster is empty
     /// or all samples lie on their centers.
-    fn relocate_empty_clusters(&self, sums: &ExactTable) -> Result<Option<ExactTable>> {
+    fn relocate_empty_clusters(&self, sums: &ExactTable) -> Option<ExactTable> {
         let d = self.moving.data.n_columns();
         let k = self.packed.k();
         let empty: Vec<_> = (0..k).filter(|&c| sums.value(c, d) == 0.0).collect();
         if empty.is_empty() {
-            return Ok(None);
+            return None;
         }
         let farthest = self.farthest(empty.len());
         if farthest
             .first()
             .is_none_or(|&(distance, _)| distance == 0.0)
         {
-            return Ok(None);
+            return None;
         }
         let mut relocated = sums.clone();
         for (&new, &(_, row)) in empty.iter().zip(&farthest) {
@@ -378,7 +377,7 @@ impl<T: Element> Step<'_, '_, T> {
             let moves = [Move { row, old, new }];
             self.packed.move_rows(&mut relocated, &self.moving, &moves);
         }
-        Ok(Some(relocated))
+        Some(relocated)
     }
 
     /// The `count` samples farthest from their centers with their squared distances, farthest first.

@@ -52,7 +52,7 @@ impl Partial {
             inertia: ExactSum::default(),
             n_rows: 0,
             most_rows: scale.n_rows,
-            grids: scale.grids(),
+            grids: scale.grids()?,
             inertia_grid: scale.distance_grid(packed.exact()),
             n_clusters: packed.k(),
         })
@@ -164,7 +164,7 @@ impl Partial {
             n_rows: self.n_rows,
             most_rows: self.most_rows,
             sums: self.sums.to_parts(),
-            grids: self.grids.into_parts(),
+            grids: self.grids.to_parts(),
             inertia: (self.inertia.high, self.inertia.low),
             inertia_grid: self.inertia_grid.parts(),
         }
@@ -217,7 +217,7 @@ impl Partial {
             },
             n_rows: parts.n_rows,
             most_rows: parts.most_rows,
-            grids: Grids::from_parts(parts.grids.0, parts.grids.1),
+            grids: Grids::from_parts(&parts.grids.0, &parts.grids.1)?,
             inertia_grid: Grid::from_parts(parts.inertia_grid),
             n_clusters: parts.n_clusters,
         })

@@ -3,6 +3,7 @@
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{Grid, Grids};
+use crate::kernel::{Isa, widen, widen_all};
 use crate::pool::{Pool, rows_per_piece};
 use crate::view::Rows;
 
@@ -161,14 +162,14 @@ impl Scale {
     }
 
     /// Grids of the weighted features and, last, of the weight.
-    pub(crate) fn grids(&self) -> Grids {
+    pub(crate) fn grids(&self) -> Result<Grids> {
         let largest = (self.lowest.iter().zip(&self.highest))
             .map(|(lowest, highest)| lowest.abs().max(highest.abs()) * self.max_weight)
             .chain([self.max_weight]);
-        let (high, low) = largest
+        let (high, low): (Vec<_>, Vec<_>) = largest
             .map(|bound| Grid::new(bound, self.n_rows).parts())
             .unzip();
-        Grids::from_parts(high, low)
+        Grids::from_parts(&high, &low)
     }
 
     /// The grid of weighted squared distances from any row to any of `centers` (row-major, `n_features` columns).
@@ -255,6 +256,7 @@ pub(crate) fn check_weights(weights: Option<&[f64]>, n: usize) -> Result<(f64, b
 /// Ranges seen by one thread. Rows without gaps are read several at a time as one long row, so that narrow data fill
 /// vector registers too.
 struct Ranges<T> {
+    isa: Isa,
     lowest: Vec<T>,
     highest: Vec<T>,
     /// Sum of x − x: NaN where some x was not finite.
@@ -276,6 +278,8 @@ impl<T: Element> Ranges<T> {
         let zero = T::default();
         let what = "the ranges of the features";
         Ok(Self {
+            // Ranges are exact on any instruction set; whoever forces one that is not here is told by what needs one.
+            isa: Isa::choose().unwrap_or(Isa::Scalar),
             lowest: try_vec(what, d * together, zero)?,
             highest: try_vec(what, d * together, zero)?,
             zero: try_vec(what, d * together, zero)?,
@@ -294,16 +298,8 @@ impl<T: Element> Ranges<T> {
                     (*lowest, *highest) = (values[j % d], values[j % d]);
                 }
             }
-            for row in values.chunks(self.lowest.len()) {
-                let ranges = self
-                    .lowest
-                    .iter_mut()
-                    .zip(&mut self.highest)
-                    .zip(&mut self.zero);
-                for (((lowest, highest), zero), &x) in ranges.zip(row) {
-                    widen(lowest, highest, zero, x);
-                }
-            }
+            let ranges = (&mut *self.lowest, &mut *self.highest, &mut *self.zero);
+            widen_all(self.isa, values, ranges);
         } else {
             let block = data
                 .as_array()
@@ -315,7 +311,7 @@ impl<T: Element> Ranges<T> {
                     (column[0], column[0], T::default())
                 };
                 for &x in column {
-                    widen(&mut lowest, &mut highest, &mut zero, x);
+                    widen((&mut lowest, &mut highest, &mut zero), x);
                 }
                 (self.lowest[j], self.highest[j], self.zero[j]) = (lowest, highest, zero);
             }
@@ -337,14 +333,6 @@ impl<T: Element> Ranges<T> {
             scale.highest[j % d] = scale.highest[j % d].max(highest.into());
         }
     }
-}
-
-#[inline(always)]
-fn widen<T: Element>(lowest: &mut T, highest: &mut T, zero: &mut T, x: T) {
-    *lowest = if x < *lowest { x } else { *lowest };
-    *highest = if x > *highest { x } else { *highest };
-    // 0 for a finite x, NaN else; adding keeps a NaN.
-    *zero = zero.minus(x.minus(x));
 }
 
 /// The first value that is not finite, searched from row `first` on.

@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 };
 
 use super::lanes::{Lanes, LanesOf};
-use super::{BLOCK, Distances, Line, Move, Moving, Packed, Scratch, generic};
+use super::{BLOCK, Distances, Line, Move, Moving, Packed, Ranges, Scratch, generic};
 use crate::element::Element;
 use crate::exact_sum::ExactTable;
 use crate::view::{Rows, Source};
@@ -313,4 +313,13 @@ pub(super) unsafe fn own_distances<T: Element>(
     unsafe {
         generic::own_distances::<<f64 as LanesOf>::Avx2, T>(data, first, centers_and_labels, out);
     }
+}
+
+/// As [`generic::widen_all`].
+///
+/// # Safety
+/// The CPU must have AVX2.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn widen_all<T: Element>(rows: &[T], ranges: Ranges<'_, T>) {
+    generic::widen_all(rows, ranges);
 }

@@ -7,7 +7,7 @@
 //! come in panels, between which the scores of the block rest in memory.
 
 use super::lanes::Lanes;
-use super::{BLOCK, Distances, GROUP, Line, Move, Moving, Packed, Scratch};
+use super::{BLOCK, Distances, GROUP, Line, Move, Moving, Packed, Ranges, Scratch, widen};
 use crate::element::Element;
 use crate::exact_sum::{ExactTable, STEP};
 use crate::view::{Rows, Source, prefetch};
@@ -793,4 +793,15 @@ fn total(mut sums: [f64; WIDE]) -> f64 {
         half /= 2;
     }
     sums[0]
+}
+
+/// Widens ranges by rows as long as they are.
+#[inline(always)]
+pub(super) fn widen_all<T: Element>(rows: &[T], (lowest, highest, zero): Ranges<'_, T>) {
+    for row in rows.chunks(lowest.len().max(1)) {
+        let ranges = lowest.iter_mut().zip(&mut *highest).zip(&mut *zero);
+        for (((lowest, highest), zero), &x) in ranges.zip(row) {
+            widen((lowest, highest, zero), x);
+        }
+    }
 }

@@ -396,6 +396,32 @@ impl<T: Element> Bound<T> {
     }
 }
 
+/// Lowest and highest values by place, and differences of values with themselves: not a number where one was not finite.
+pub(crate) type Ranges<'a, T> = (&'a mut [T], &'a mut [T], &'a mut [T]);
+
+/// Widens ranges by one value.
+#[inline(always)]
+pub(crate) fn widen<T: Element>((lowest, highest, zero): (&mut T, &mut T, &mut T), x: T) {
+    *lowest = if x < *lowest { x } else { *lowest };
+    *highest = if x > *highest { x } else { *highest };
+    // 0 for a finite x, NaN else; adding keeps a NaN.
+    *zero = zero.minus(x.minus(x));
+}
+
+/// Widens ranges by rows as long as they are; the last row may be shorter.
+pub(crate) fn widen_all<T: Element>(isa: Isa, rows: &[T], ranges: Ranges<'_, T>) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
+        Isa::Avx512 => unsafe { avx512::widen_all(rows, ranges) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
+        Isa::Avx2 => unsafe { avx2::widen_all(rows, ranges) },
+        // What every 64-bit Arm CPU has the compiler uses anyway.
+        _ => generic::widen_all(rows, ranges),
+    }
+}
+
 /// Squared distances of at most a block of rows from `first` on to the centers (row-major) their labels name: the same
 /// bits on every instruction set, those of [`crate::squared_distance`] below 16 features.
 pub(crate) fn own_distances<T: Element>(

@@ -32,7 +32,7 @@ CUBE_SIDE = 20.0
 MAX_SPREAD = 1e30
 
 #: Words that keep the uses of one seed apart.
-SAMPLES, CENTERS, START = 0, 1, 2
+SAMPLES, CENTERS, START, OFFSETS = 0, 1, 2, 3
 
 #: The work unit: rows that share a counter. It must never depend on the block size, and is small enough
 #: for a unit's arrays to stay in a core's cache.

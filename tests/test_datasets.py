@@ -118,6 +118,17 @@ def test_starting_centers_are_distinct_samples_in_the_dtype_of_the_data(tmp_path
     assert len(np.unique(made.init, axis=0)) == 4
 
 
+def test_starting_centers_of_whole_numbers_lie_beside_samples_so_that_nothing_ties(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(-3, 4, size=(500, 2)).astype(np.float32)
+    centers = starting_centers(samples, 6, seed=1)
+    assert centers.dtype == np.float32
+    assert (np.abs(centers - np.rint(centers)) <= 0.25).all()
+    assert all((samples == np.rint(center)).all(axis=1).any() for center in centers)
+    two = np.sort(((samples[:, None].astype(np.float64) - centers) ** 2).sum(axis=2), axis=1)[:, :2]
+    assert (two[:, 0] < two[:, 1]).all()
+    np.testing.assert_array_equal(centers, starting_centers(samples, 6, seed=1))
+
+
 def test_the_second_call_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = obtain(BLOBS, tmp_path)
     monkeypatch.setattr(datasets, "_write", None)
@@ -230,7 +241,8 @@ def test_starting_centers_are_distinct_rows_or_the_count_of_them_is_named(
     if distinct >= n_clusters:
         init = starting_centers(samples, n_clusters, seed)
         assert len(np.unique(init, axis=0)) == n_clusters == len(init)
-        assert {row.tobytes() for row in init} <= {row.tobytes() for row in samples}
+        # Whole numbers: the start lies beside them. Adding 0 makes 0 of -0.
+        assert {row.tobytes() for row in np.rint(init) + 0} <= {row.tobytes() for row in samples}
     else:
         with pytest.raises(UserError, match=rf"{n_clusters} clusters of {distinct} distinct row.*--clusters"):
             starting_centers(samples, n_clusters, seed)
@@ -240,7 +252,7 @@ def test_starting_centers_are_drawn_evenly() -> None:
     samples = np.arange(10.0).reshape(-1, 1)
     counts = np.zeros(10)
     for seed in range(2_000):
-        counts[starting_centers(samples, 3, seed).astype(int).ravel()] += 1
+        counts[np.rint(starting_centers(samples, 3, seed)).astype(int).ravel()] += 1
     # 600 each; the deviation is below 21.
     assert np.abs(counts - 600).max() < 105
 
@@ -248,7 +260,7 @@ def test_starting_centers_are_drawn_evenly() -> None:
 def test_a_rare_row_is_found_among_many_equal_ones() -> None:
     samples = np.zeros((50_000, 2))
     samples[-1] = 1.0
-    assert starting_centers(samples, 2, 0).tolist() == [[0, 0], [1, 1]]
+    assert np.rint(starting_centers(samples, 2, 0)).tolist() == [[0, 0], [1, 1]]
 
 
 def test_zero_and_minus_zero_are_one_row() -> None:

@@ -263,9 +263,9 @@ def check(name: str, used: dict[str, Any], result: Any) -> None:
     n, d = X.shape
     if name in ("mean_variance", "inertia"):
         assert result >= 0
-    fits = {"lloyd": lambda: [result], "fit": lambda: result}.get(name, list)()
+    fits = {"lloyd": [result], "fit": result}.get(name, [])
     if name == "fit":
-        assert len(fits) == len(list(used["starts"]))
+        assert len(fits) == sum(1 for _ in used["starts"])
     for centers, labels, inertia, *_ in fits:
         assert (centers.shape[1], centers.dtype) == (d, X.dtype)
         assert np.isfinite(centers).all()

@@ -162,7 +162,12 @@ pub(crate) fn cost(d: usize, k: usize) -> usize {
 
 /// Of `n_threads`, how many are worth starting for `rows` rows of `cost` operations each.
 pub(crate) fn useful_threads(n_threads: usize, rows: usize, cost: usize) -> usize {
-    const OPERATIONS_PER_THREAD: usize = 2_000_000;
+    /// Tests are built with assertions; there threads work on small data too.
+    const OPERATIONS_PER_THREAD: usize = if cfg!(debug_assertions) {
+        20_000
+    } else {
+        2_000_000
+    };
     (rows.saturating_mul(cost) / OPERATIONS_PER_THREAD).clamp(1, n_threads.max(1))
 }
 
@@ -175,4 +180,45 @@ pub(crate) fn rows_per_piece(rows: usize, threads: usize) -> usize {
     (rows / (threads * 8))
         .next_multiple_of(BLOCK)
         .clamp(BLOCK, 128 * BLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Barrier;
+    use std::thread::{ThreadId, current};
+
+    use super::*;
+
+    fn threads_of(pool: &Pool) -> HashSet<ThreadId> {
+        let all = Barrier::new(pool.n_threads());
+        let mut locals = vec![None; pool.n_threads()];
+        // Nobody takes a second item before all have one.
+        pool.for_each(0..pool.n_threads(), &mut locals, |local, _| {
+            all.wait();
+            *local = Some(current().id());
+        });
+        locals.into_iter().flatten().collect()
+    }
+
+    #[test]
+    fn the_next_pool_of_the_same_size_works_with_the_same_threads() -> Result<()> {
+        // A size that no other test asks for.
+        let first = threads_of(&Pool::new(6)?);
+        let second = threads_of(&Pool::new(6)?);
+        assert_eq!(first.len(), 6);
+        assert_eq!(first, second);
+        Ok(())
+    }
+
+    #[test]
+    fn two_pools_at_a_time_have_threads_of_their_own() -> Result<()> {
+        let (one, other) = (Pool::new(7)?, Pool::new(7)?);
+        let shared: Vec<_> = threads_of(&one)
+            .intersection(&threads_of(&other))
+            .copied()
+            .collect();
+        assert_eq!(shared, [current().id()]);
+        Ok(())
+    }
 }

@@ -24,6 +24,7 @@ __all__ = [
 
 _Float = TypeVar("_Float", np.float32, np.float64)
 _Weights = NDArray[np.floating[Any]] | None
+_Init = Literal["k-means++", "k-means||", "random"]
 _Algorithm = Literal["auto", "lloyd", "hamerly"]
 
 __version__: Final[str]
@@ -108,7 +109,7 @@ def lloyd(
 
 def fit(
     X: NDArray[_Float],
-    starts: Sequence[tuple[Literal["k-means++", "k-means||", "random"], int, Sequence[int]] | list[NDArray[_Float]]],
+    starts: Sequence[tuple[_Init, int, Sequence[int]] | list[NDArray[_Float]]],
     *,
     sample_weight: _Weights = None,
     max_iter: int = 300,

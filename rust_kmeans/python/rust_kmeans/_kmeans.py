@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -218,25 +218,22 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _has_plain_params(self) -> bool:
         """Return whether the parameters are of the plainest types and certainly valid.
 
-        scikit-learn's own check takes as long as a fit of a thousand samples; it is left to the cases that this
-        one does not know.
+        scikit-learn's own check takes as long as a fit of a thousand samples; it is left to what this one
+        does not know.
         """
         return (
-            type(self.n_clusters) is int
-            and self.n_clusters >= 1
-            and (type(self.init) is np.ndarray or (type(self.init) is str and self.init == "k-means++"))
-            and ((type(self.n_init) is str and self.n_init == "auto") or (type(self.n_init) is int and self.n_init >= 1))
-            and type(self.max_iter) is int
-            and self.max_iter >= 1
+            _is_count(self.n_clusters)
+            and (type(self.init) is np.ndarray or _is_one_of(self.init, ("k-means++", "k-means||", "random")))
+            and (_is_count(self.n_init) or _is_one_of(self.n_init, ("auto",)))
+            and _is_count(self.max_iter)
             and type(self.tol) in (int, float)
             and 0 <= self.tol < np.inf
             and type(self.verbose) is int
             and self.verbose == 0
             and (self.random_state is None or type(self.random_state) is int)
             and self.copy_x is True
-            and type(self.algorithm) is str
-            and self.algorithm == "auto"
-            and (self.n_threads is None or (type(self.n_threads) is int and self.n_threads >= 1))
+            and _is_one_of(self.algorithm, ("auto", "lloyd", "hamerly"))
+            and (self.n_threads is None or _is_count(self.n_threads))
         )
 
     def _training_data(self, X: ArrayLike) -> Floats:
@@ -274,7 +271,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         runs = self._runs()
         if isinstance(init, str):
             # Validated before: one of the names that the kernel knows.
-            name: InitName = init
+            name = cast(InitName, init)
             seeds = [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(runs)]
             return name, self.n_clusters, seeds
         return [
@@ -489,6 +486,14 @@ def kmeans_plusplus(
         n_local_trials=n_local_trials,
         n_threads=n_threads,
     )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_one_of(value: object, words: tuple[str, ...]) -> bool:
+    return type(value) is str and value in words
 
 
 def _weights(sample_weight: ArrayLike | None) -> Weights:

@@ -1,0 +1,67 @@
+"""The kernel's threads outlive a fit, but no process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PARENT = """
+    import os, sys, threading
+    import numpy as np
+    from rust_kmeans import KMeans
+
+    X = np.random.default_rng(0).normal(size=(20_000, 20)).astype("f4")
+
+    def fit():
+        return KMeans(30, init=X[:30], n_init=1, max_iter=5, n_threads=2).fit(X).cluster_centers_.tobytes()
+
+    def workers():
+        return sum(
+            open(f"/proc/self/task/{task}/comm").read().startswith("rust_kmeans")
+            for task in os.listdir("/proc/self/task")
+        )
+
+    expected = fit()
+"""
+
+
+def run(body: str) -> subprocess.CompletedProcess[str]:
+    """Run the body after a fit in a fresh process."""
+    script = textwrap.dedent(PARENT) + textwrap.dedent(body)
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_fits_one_after_the_other_share_their_threads_and_at_once_they_do_not_wait() -> None:
+    done = run(
+        """
+        assert workers() == 1
+        assert fit() == expected and workers() == 1
+        found = []
+        fits = [threading.Thread(target=lambda: found.append(fit())) for _ in range(4)]
+        [thread.start() for thread in fits]
+        [thread.join() for thread in fits]
+        assert found == [expected] * 4
+        assert workers() <= 4
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_a_fit_after_a_fork_starts_threads_of_its_own() -> None:
+    done = run(
+        """
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if fit() == expected else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert fit() == expected
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -17,10 +17,11 @@ from rust_impl import extension
 
 @dataclass
 class EstimatorState:
-    """The samples and, after a fit, the estimator."""
+    """The samples, the estimator and its instruction set, if it tells."""
 
     X: FloatArray
-    estimator: Any = None
+    estimator: Any
+    isa: str | None
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,10 @@ class EstimatorAdapter:
         return importlib.metadata.version(self.distribution)
 
     def prepare(self, dataset: Dataset, spec: FitSpec) -> EstimatorState:
-        """Read the samples."""
-        return EstimatorState(dataset.load())
+        """Read the samples and make the estimator: to ask for its parameters takes as long as a small fit.
 
-    def fit(self, state: EstimatorState, spec: FitSpec) -> FitResult:
-        """Fit the estimator; the core budget goes by the environment unless it has a parameter for it."""
+        The core budget goes by the environment unless there is a parameter for it.
+        """
         estimator: Any = self._class()(n_clusters=spec.n_clusters, random_state=spec.seed, **self.fixed)
         parameters = estimator.get_params()
         given = {
@@ -86,15 +86,19 @@ class EstimatorAdapter:
             "n_jobs": spec.n_threads if "n_jobs" in parameters else None,
         }
         estimator.set_params(**{name: value for name, value in given.items() if value is not None})
+        return EstimatorState(dataset.load(), estimator, self.isa())
+
+    def fit(self, state: EstimatorState, spec: FitSpec) -> FitResult:
+        """Fit the estimator."""
+        estimator = state.estimator
         estimator.fit(state.X)
-        state.estimator = estimator
         return FitResult(
             centers=np.asarray(estimator.cluster_centers_),
             n_iter=estimator.n_iter_,
             reported_inertia=estimator.inertia_,
-            settings=_settings(estimator.get_params()),
+            settings=_settings(estimator),
             labels=np.asarray(estimator.labels_),
-            isa=self.isa(),
+            isa=state.isa,
             # Ours says what it chose, scikit-learn's KMeans what it was told; MiniBatchKMeans has no choice.
             algorithm=getattr(estimator, "algorithm_", getattr(estimator, "algorithm", None)),
         )
@@ -138,12 +142,11 @@ def sklearnex() -> EstimatorAdapter:
     return EstimatorAdapter("sklearnex.cluster", "KMeans", "scikit-learn-intelex", make="peers")
 
 
-def _settings(parameters: dict[str, Any]) -> Settings:
-    n_init = parameters["n_init"]
+def _settings(estimator: Any) -> Settings:  # noqa: ANN401  # of any library
     return Settings(
-        init=parameters["init"] if isinstance(parameters["init"], str) else "given",
+        init=estimator.init if isinstance(estimator.init, str) else "given",
         # "auto" is one start from k-means++ or from given centers, the only two cases of the bench.
-        n_init=1 if n_init == "auto" else n_init,
-        max_iter=parameters["max_iter"],
-        tol=parameters["tol"],
+        n_init=1 if estimator.n_init == "auto" else estimator.n_init,
+        max_iter=estimator.max_iter,
+        tol=estimator.tol,
     )

@@ -258,26 +258,24 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return samples
 
     def _runs(self) -> int:
-        if not (isinstance(self.init, str) or callable(self.init)):
-            return 1
         if self.n_init != "auto":
             return self.n_init
         return 1 if isinstance(self.init, str) and self.init != "random" else 10
 
     def _start(self, X: Floats) -> Start:
         """Return what the kernel starts from, for each run."""
-        random_state = check_random_state(self.random_state)
         init: Any = self.init
+        if not (isinstance(init, str) or callable(init)):
+            # Nothing is drawn, and making a generator takes longer than a small fit.
+            return [self._given(X, init)]
         runs = self._runs()
+        random_state = check_random_state(self.random_state)
         if isinstance(init, str):
             # Validated before: one of the names that the kernel knows.
             name = cast(InitName, init)
             seeds = [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(runs)]
             return name, self.n_clusters, seeds
-        return [
-            self._given(X, init(X, self.n_clusters, random_state) if callable(init) else init)
-            for _ in range(runs)
-        ]
+        return [self._given(X, init(X, self.n_clusters, random_state)) for _ in range(runs)]
 
     def _given(self, X: Floats, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
         # The kernel checks values itself; an array of the right type needs no more.

@@ -111,6 +111,19 @@ def test_one_label_that_is_not_the_reference_s_is_wrong_in_float64(
     assert verdict.label_agreement == 1 - 1 / blobs.dataset.n_samples
 
 
+@pytest.mark.parametrize(("share", "status"), [(0.01, "ok"), (0.03, "wrong")])
+def test_float32_labels_may_differ_in_a_few_samples_only(share: float, status: str, cache: Path) -> None:
+    data = obtain(DatasetSpec("blobs", 1_000, 5, 4, dtype="float32"), cache)
+    found, reason = find_reference(data, matched_spec(data), Limits(60.0))
+    assert found is not None, reason
+    labels = found.labels.copy()
+    labels[: int(share * len(labels))] += 1
+    moved = Outcome("ok", centers=found.centers.astype(np.float32), labels=labels % 4)
+    verdict = judge(moved, EXACT, "matched", data, found)
+    assert verdict.status == status
+    assert verdict.label_agreement == pytest.approx(1 - share)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rounding_is_no_error_where_the_true_objective_is_zero(dtype: str, cache: Path) -> None:
     data = obtain(DatasetSpec("blobs", 1_000, 5, 4, dtype=dtype, spread=0.0), cache)

@@ -32,8 +32,8 @@ OBJECTIVE_TOLERANCE = {"float32": 1e-5, "float64": 1e-9}
 #: Two distances closer than this, relative, are a tie: either label is right.
 TIE_TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 #: Share of samples whose label must be the reference's (matched track, exact). In float32 an implementation
-#: that computes in float32 may put a sample near a boundary on the other side, and from there take another way
-#: to an objective as good: after 100 iterations on 1e5 samples of 100 features 0.2 to 0.9 % differ.
+#: that computes in float32 may put a sample near a boundary on the other side, and from there take another
+#: way to an objective as good: after 100 iterations on 1e5 samples of 100 features 0.2 to 0.9 % differ.
 REFERENCE_AGREEMENT = {"float32": 0.98, "float64": 1.0}
 #: Share of samples whose label must be the nearest of the implementation's own centers (everything else).
 OWN_AGREEMENT = 0.999

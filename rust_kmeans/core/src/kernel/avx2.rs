@@ -12,10 +12,8 @@ use std::arch::x86_64::{
 };
 
 use super::lanes::{Lanes, LanesOf};
-use super::{BLOCK, Distances, Line, Move, Moving, Packed, Ranges, Scratch, generic};
+use super::{BLOCK, Line, generic};
 use crate::element::Element;
-use crate::exact_sum::ExactTable;
-use crate::view::{Rows, Source};
 
 /// Eight `f32`.
 #[derive(Clone, Copy)]
@@ -243,83 +241,4 @@ unsafe fn transpose_f64(
     }
 }
 
-/// As [`generic::screen`].
-///
-/// # Safety
-/// The CPU must have AVX2 and FMA.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn screen<T: Element, const MARGINS: bool>(
-    packed: &Packed<T>,
-    source: &Source<'_, T>,
-    scratch: &mut Scratch<T>,
-) -> u64 {
-    // SAFETY: the caller vouches for AVX2 and FMA.
-    unsafe { generic::screen::<T::Avx2, 2, MARGINS>(packed, source, scratch) }
-}
-
-/// As [`generic::distances`].
-///
-/// # Safety
-/// The CPU must have AVX2 and FMA.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn distances<T: Element>(
-    work: &mut Distances<T>,
-    source: &Source<'_, T>,
-    centers: &[f64],
-) {
-    // SAFETY: the caller vouches for AVX2 and FMA.
-    unsafe {
-        generic::fill_all::<T::Avx2>(source, &work.zero, &mut work.block);
-        generic::distances::<<f64 as LanesOf>::Avx2, T, 2>(work, centers);
-    }
-}
-
-/// As [`generic::doubtful`].
-///
-/// # Safety
-/// The CPU must have AVX2.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {
-    // SAFETY: the caller vouches for AVX2.
-    unsafe { generic::doubtful::<T::Avx2>(labels, margins, table) }
-}
-
-/// As [`generic::move_rows`].
-///
-/// # Safety
-/// The CPU must have AVX2.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn move_rows<T: Element>(
-    table: &mut ExactTable,
-    moving: &Moving<'_, '_, T>,
-    moves: &[Move],
-) {
-    // SAFETY: the caller vouches for AVX2.
-    unsafe { generic::move_rows::<<f64 as LanesOf>::Avx2, T>(table, moving, moves) }
-}
-
-/// As [`generic::own_distances`].
-///
-/// # Safety
-/// The CPU must have AVX2.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn own_distances<T: Element>(
-    data: &Rows<'_, T>,
-    first: usize,
-    centers_and_labels: (&[f64], &[i32]),
-    out: &mut [f64; BLOCK],
-) {
-    // SAFETY: the caller vouches for AVX2.
-    unsafe {
-        generic::own_distances::<<f64 as LanesOf>::Avx2, T>(data, first, centers_and_labels, out);
-    }
-}
-
-/// As [`generic::widen_all`].
-///
-/// # Safety
-/// The CPU must have AVX2.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn widen_all<T: Element>(rows: &[T], ranges: Ranges<'_, T>) {
-    generic::widen_all(rows, ranges);
-}
+shell!(Avx2, 2, 2, "avx2,fma");

@@ -14,10 +14,8 @@ use std::arch::x86_64::{
 };
 
 use super::lanes::{Lanes, LanesOf};
-use super::{BLOCK, Distances, Line, Move, Moving, Packed, Ranges, Scratch, generic};
+use super::{BLOCK, Line, generic};
 use crate::element::Element;
-use crate::exact_sum::ExactTable;
-use crate::view::{Rows, Source};
 
 /// Sixteen `f32`.
 #[derive(Clone, Copy)]
@@ -356,83 +354,4 @@ unsafe fn doubtful_f64(labels: &[i32; BLOCK], margins: &[f64; BLOCK], table: &[f
     !sure
 }
 
-/// As [`generic::screen`].
-///
-/// # Safety
-/// The CPU must have AVX-512F.
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn screen<T: Element, const MARGINS: bool>(
-    packed: &Packed<T>,
-    source: &Source<'_, T>,
-    scratch: &mut Scratch<T>,
-) -> u64 {
-    // SAFETY: the caller vouches for AVX-512F.
-    unsafe { generic::screen::<T::Avx512, 4, MARGINS>(packed, source, scratch) }
-}
-
-/// As [`generic::distances`].
-///
-/// # Safety
-/// The CPU must have AVX-512F.
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn distances<T: Element>(
-    work: &mut Distances<T>,
-    source: &Source<'_, T>,
-    centers: &[f64],
-) {
-    // SAFETY: the caller vouches for AVX-512F.
-    unsafe {
-        generic::fill_all::<T::Avx512>(source, &work.zero, &mut work.block);
-        generic::distances::<<f64 as LanesOf>::Avx512, T, 4>(work, centers);
-    }
-}
-
-/// As [`generic::doubtful`].
-///
-/// # Safety
-/// The CPU must have AVX-512F.
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {
-    // SAFETY: the caller vouches for AVX-512F.
-    unsafe { generic::doubtful::<T::Avx512>(labels, margins, table) }
-}
-
-/// As [`generic::move_rows`].
-///
-/// # Safety
-/// The CPU must have AVX-512F.
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn move_rows<T: Element>(
-    table: &mut ExactTable,
-    moving: &Moving<'_, '_, T>,
-    moves: &[Move],
-) {
-    // SAFETY: the caller vouches for AVX-512F.
-    unsafe { generic::move_rows::<<f64 as LanesOf>::Avx512, T>(table, moving, moves) }
-}
-
-/// As [`generic::own_distances`].
-///
-/// # Safety
-/// The CPU must have AVX-512F.
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn own_distances<T: Element>(
-    data: &Rows<'_, T>,
-    first: usize,
-    centers_and_labels: (&[f64], &[i32]),
-    out: &mut [f64; BLOCK],
-) {
-    // SAFETY: the caller vouches for AVX-512F.
-    unsafe {
-        generic::own_distances::<<f64 as LanesOf>::Avx512, T>(data, first, centers_and_labels, out);
-    }
-}
-
-/// As [`generic::widen_all`].
-///
-/// # Safety
-/// The CPU must have AVX-512F.
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn widen_all<T: Element>(rows: &[T], ranges: Ranges<'_, T>) {
-    generic::widen_all(rows, ranges);
-}
+shell!(Avx512, 4, 4, "avx512f");

@@ -13,6 +13,97 @@
 //! the scores is the order of the distances. Underflow adds at most one smallest normal number a feature and term,
 //! which also covers CPUs set to flush subnormal numbers.
 
+/// The functions of an instruction set: the generic ones with its registers (`$screened` of samples at a time for scores,
+/// `$measured` for distances), compiled for its features. All are unsafe for the same reason.
+macro_rules! shell {
+    ($lanes:ident, $screened:literal, $measured:literal, $feature:literal) => {
+        /// As [`generic::screen`].
+        ///
+        /// # Safety
+        /// The CPU must have the instruction set.
+        #[target_feature(enable = $feature)]
+        pub(super) unsafe fn screen<T: Element, const MARGINS: bool>(
+            packed: &super::Packed<T>,
+            source: &crate::view::Source<'_, T>,
+            scratch: &mut super::Scratch<T>,
+        ) -> u64 {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { generic::screen::<T::$lanes, $screened, MARGINS>(packed, source, scratch) }
+        }
+
+        /// As [`generic::distances`], of a block that is filled first.
+        ///
+        /// # Safety
+        /// The CPU must have the instruction set.
+        #[target_feature(enable = $feature)]
+        pub(super) unsafe fn distances<T: Element>(
+            work: &mut super::Distances<T>,
+            source: &crate::view::Source<'_, T>,
+            centers: &[f64],
+        ) {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe {
+                generic::fill_all::<T::$lanes>(source, &work.zero, &mut work.block);
+                generic::distances::<<f64 as LanesOf>::$lanes, T, $measured>(work, centers);
+            }
+        }
+
+        /// As [`generic::doubtful`].
+        ///
+        /// # Safety
+        /// The CPU must have the instruction set.
+        #[target_feature(enable = $feature)]
+        pub(super) unsafe fn doubtful<T: Element>(
+            labels: &[i32],
+            margins: &[T],
+            table: &[T],
+        ) -> u64 {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { generic::doubtful::<T::$lanes>(labels, margins, table) }
+        }
+
+        /// As [`generic::move_rows`].
+        ///
+        /// # Safety
+        /// The CPU must have the instruction set.
+        #[target_feature(enable = $feature)]
+        pub(super) unsafe fn move_rows<T: Element>(
+            table: &mut crate::exact_sum::ExactTable,
+            moving: &super::Moving<'_, '_, T>,
+            moves: &[super::Move],
+        ) {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { generic::move_rows::<<f64 as LanesOf>::$lanes, T>(table, moving, moves) }
+        }
+
+        /// As [`generic::own_distances`].
+        ///
+        /// # Safety
+        /// The CPU must have the instruction set.
+        #[target_feature(enable = $feature)]
+        pub(super) unsafe fn own_distances<T: Element>(
+            data: &crate::view::Rows<'_, T>,
+            first: usize,
+            centers: (&[f64], &[i32]),
+            out: &mut [f64; super::BLOCK],
+        ) {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe {
+                generic::own_distances::<<f64 as LanesOf>::$lanes, T>(data, first, centers, out);
+            }
+        }
+
+        /// As [`generic::widen_all`].
+        ///
+        /// # Safety
+        /// The CPU must have the instruction set.
+        #[target_feature(enable = $feature)]
+        pub(super) unsafe fn widen_all<T: Element>(rows: &[T], ranges: super::Ranges<'_, T>) {
+            generic::widen_all(rows, ranges);
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -417,7 +508,9 @@ pub(crate) fn widen_all<T: Element>(isa: Isa, rows: &[T], ranges: Ranges<'_, T>)
         #[cfg(target_arch = "x86_64")]
         // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
         Isa::Avx2 => unsafe { avx2::widen_all(rows, ranges) },
-        // What every 64-bit Arm CPU has the compiler uses anyway.
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
+        Isa::Neon => unsafe { neon::widen_all(rows, ranges) },
         _ => generic::widen_all(rows, ranges),
     }
 }

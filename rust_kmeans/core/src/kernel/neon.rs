@@ -7,11 +7,9 @@ use std::arch::aarch64::{
     vmulq_f32, vmulq_f64, vst1q_f32, vst1q_f64, vsubq_f32, vsubq_f64,
 };
 
+use super::generic;
 use super::lanes::{Lanes, LanesOf};
-use super::{BLOCK, Distances, Move, Moving, Packed, Scratch, generic};
 use crate::element::Element;
-use crate::exact_sum::ExactTable;
-use crate::view::{Rows, Source};
 
 /// Four `f32`.
 #[derive(Clone, Copy)]
@@ -139,74 +137,4 @@ lanes!(
     1
 );
 
-/// As [`generic::screen`].
-///
-/// # Safety
-/// The CPU must have NEON.
-#[target_feature(enable = "neon")]
-pub(super) unsafe fn screen<T: Element, const MARGINS: bool>(
-    packed: &Packed<T>,
-    source: &Source<'_, T>,
-    scratch: &mut Scratch<T>,
-) -> u64 {
-    // SAFETY: the caller vouches for NEON.
-    unsafe { generic::screen::<T::Neon, 4, MARGINS>(packed, source, scratch) }
-}
-
-/// As [`generic::distances`].
-///
-/// # Safety
-/// The CPU must have NEON.
-#[target_feature(enable = "neon")]
-pub(super) unsafe fn distances<T: Element>(
-    work: &mut Distances<T>,
-    source: &Source<'_, T>,
-    centers: &[f64],
-) {
-    // SAFETY: the caller vouches for NEON.
-    unsafe {
-        generic::fill_all::<T::Neon>(source, &work.zero, &mut work.block);
-        generic::distances::<<f64 as LanesOf>::Neon, T, 2>(work, centers);
-    }
-}
-
-/// As [`generic::doubtful`].
-///
-/// # Safety
-/// The CPU must have NEON.
-#[target_feature(enable = "neon")]
-pub(super) unsafe fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {
-    // SAFETY: the caller vouches for NEON.
-    unsafe { generic::doubtful::<T::Neon>(labels, margins, table) }
-}
-
-/// As [`generic::move_rows`].
-///
-/// # Safety
-/// The CPU must have NEON.
-#[target_feature(enable = "neon")]
-pub(super) unsafe fn move_rows<T: Element>(
-    table: &mut ExactTable,
-    moving: &Moving<'_, '_, T>,
-    moves: &[Move],
-) {
-    // SAFETY: the caller vouches for NEON.
-    unsafe { generic::move_rows::<<f64 as LanesOf>::Neon, T>(table, moving, moves) }
-}
-
-/// As [`generic::own_distances`].
-///
-/// # Safety
-/// The CPU must have NEON.
-#[target_feature(enable = "neon")]
-pub(super) unsafe fn own_distances<T: Element>(
-    data: &Rows<'_, T>,
-    first: usize,
-    centers_and_labels: (&[f64], &[i32]),
-    out: &mut [f64; BLOCK],
-) {
-    // SAFETY: the caller vouches for NEON.
-    unsafe {
-        generic::own_distances::<<f64 as LanesOf>::Neon, T>(data, first, centers_and_labels, out);
-    }
-}
+shell!(Neon, 4, 2, "neon");

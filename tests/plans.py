@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,4 +75,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # Where tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

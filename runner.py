@@ -142,6 +142,7 @@ def run(
         "clusters": parse_axis(clusters, "--clusters") if clusters else (),
     }
     if chosen is None:
+        # Fields by name: mypy does not follow which type each has.
         grid = replace(Grid(source=_source(data or "blobs")), **{k: v for k, v in axes.items() if v})  # type: ignore[arg-type]
         grids: tuple[Grid, ...] = (grid.quick() if quick else grid,)
     else:

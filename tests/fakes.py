@@ -174,6 +174,7 @@ def leaves_processes() -> Honest:
 
 def leaves_processes_and_hangs() -> Honest:
     def action() -> None:
+        # Part of the fake, not of the protocol it is typed as.
         leaves_processes()._action()  # type: ignore[attr-defined]
         time.sleep(FOREVER)
 

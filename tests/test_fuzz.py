@@ -29,6 +29,7 @@ fuzz = settings(
     max_examples=int(ASKED or 100),
     derandomize=ASKED is None,
     deadline=None,
+    # Hostile arguments take long to draw, and an array is large by nature: neither is the matter here.
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

@@ -147,4 +147,5 @@ def test_an_argument_out_of_range_is_refused_at_the_call(
     shape: tuple[int, int, int], arguments: dict[str, float], named: str
 ) -> None:
     with pytest.raises(UserError, match=named):
+        # Arguments by name, some of them wrong on purpose.
         blobs(*shape, **arguments)  # type: ignore[arg-type]

@@ -28,6 +28,7 @@ def row(implementation: str, fit_seconds: float | None, **more: object) -> Row:
         "inertia": 100.0,
     }
     values |= {"implementation": implementation, "fit_seconds": fit_seconds, **more}
+    # Columns by name: mypy does not follow which type each has.
     return Row(**values)  # type: ignore[arg-type]
 
 

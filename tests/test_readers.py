@@ -69,6 +69,7 @@ def idx(folder: Path, array: AnyArray, code: int, name: str = "train-images-idx3
 
 def npz(folder: Path, **arrays: AnyArray) -> Path:
     path = folder / "arrays.npz"
+    # NumPy types its one keyword of another kind like the arrays.
     np.savez(path, **arrays)  # type: ignore[arg-type]
     return path
 

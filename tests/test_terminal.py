@@ -16,6 +16,7 @@ from tests.test_record import ROW
 
 
 def row(name: str, seconds: float | None, **changes: object) -> Row:
+    # Fields by name: mypy does not follow which type each has.
     return replace(ROW, implementation=name, fit_seconds=seconds, inertia=2.0, **changes)  # type: ignore[arg-type]
 
 

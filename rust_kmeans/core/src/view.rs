@@ -205,6 +205,22 @@ impl<T> Source<'_, T> {
         self.packed
     }
 
+    /// Address of the row that will be read `i` rows after the first of this block, in this one or the next; of some row,
+    /// or of none, where that is not known.
+    #[inline(always)]
+    pub(crate) fn upcoming(&self, i: usize) -> *const T {
+        match self.listed {
+            None => self.address(self.first + i),
+            Some(listed) => {
+                let next = i.checked_sub(listed.len()).map(|i| self.following.get(i));
+                next.map_or_else(
+                    || self.row(i),
+                    |row| self.address(row.copied().unwrap_or(0)),
+                )
+            }
+        }
+    }
+
     /// Writes the addresses of the rows that will be read next, as many as there is room for; returns how many.
     #[inline(always)]
     pub(crate) fn following(&self, starts: &mut [*const T]) -> usize {

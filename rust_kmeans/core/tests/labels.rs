@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::ops::Range;
+
 use ndarray::{Array2, ArrayView2, ShapeBuilder, array, s};
 use proptest::prelude::*;
 use rust_kmeans_core::{Element, Error, Isa, Pool, Rows, predict, squared_distance};
@@ -41,7 +43,18 @@ fn value() -> impl Strategy<Value = f64> {
 
 /// Data and centers; the kinds of value are mixed within one feature, or one kind throughout.
 fn problem() -> impl Strategy<Value = (Array2<f64>, Array2<f64>)> {
-    (1_usize..200, 1_usize..40, 1_usize..20, 0_u8..4).prop_flat_map(|(n, d, k, kind)| {
+    filled((1..200, 1..40, 1..20))
+}
+
+/// Rows wide enough for their few centers that they are not transposed.
+fn wide_problem() -> impl Strategy<Value = (Array2<f64>, Array2<f64>)> {
+    filled((1..70, 32..130, 1..7))
+}
+
+fn filled(
+    sizes: (Range<usize>, Range<usize>, Range<usize>),
+) -> impl Strategy<Value = (Array2<f64>, Array2<f64>)> {
+    (sizes, 0_u8..4).prop_flat_map(|((n, d, k), kind)| {
         let cell = match kind {
             0 => value().boxed(),
             1 => (-2_i32..3).prop_map(f64::from).boxed(),
@@ -78,9 +91,19 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(common::cases(40))]
+
+    #[test]
+    fn labels_of_wide_rows_are_the_oracles((data, centers) in wide_problem()) {
+        check(data.view(), centers.view());
+        check(data.mapv(f32::from_f64).view(), centers.mapv(f32::from_f64).view());
+    }
+}
+
 #[test]
 fn every_size_around_the_lanes_and_groups_is_right() {
-    for d in [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65] {
+    for d in [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 100, 239] {
         for k in [1, 2, 3, 4, 5, 7, 8, 9, 13] {
             for n in [1, 2, 15, 16, 17, 63, 64, 65, 130] {
                 let data = common::blobs::<f64>(n, d, 5, 1);
@@ -107,6 +130,10 @@ fn any_strides_are_read_in_place() {
     check(data.slice(s![1..;3, ..5]), centers.slice(s![.., ..5]));
     check(data.slice(s![.., ..;2]), centers.slice(s![.., ..;2]));
     check(fortran.slice(s![5..;2, 3..4]), centers.slice(s![.., 3..4]));
+    // What lies beyond a row is no part of it.
+    let mut wide = common::blobs::<f32>(70, 50, 4, 5);
+    wide.slice_mut(s![.., 37..]).fill(f32::NAN);
+    check(wide.slice(s![.., ..37]), wide.slice(s![..2, ..37]));
     let row = data.slice(s![..1, ..]);
     check(
         row.broadcast((100, 12)).expect("repeats a row"),

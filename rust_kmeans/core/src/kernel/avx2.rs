@@ -1,8 +1,9 @@
 //! The shell for AVX2 and FMA: 256-bit registers.
 
 use std::arch::x86_64::{
-    __m256, __m256d, __m256i, _CMP_LT_OQ, _mm256_add_pd, _mm256_add_ps, _mm256_blendv_pd,
-    _mm256_blendv_ps, _mm256_cmp_pd, _mm256_cmp_ps, _mm256_fnmadd_pd, _mm256_fnmadd_ps,
+    __m256, __m256d, __m256i, _CMP_LT_OQ, _mm_add_ps, _mm_storeu_ps, _mm256_add_pd, _mm256_add_ps,
+    _mm256_blendv_pd, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_cmp_pd, _mm256_cmp_ps,
+    _mm256_extractf128_ps, _mm256_fnmadd_pd, _mm256_fnmadd_ps, _mm256_hadd_pd, _mm256_hadd_ps,
     _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps,
     _mm256_max_pd, _mm256_max_ps, _mm256_min_pd, _mm256_min_ps, _mm256_movemask_pd,
     _mm256_movemask_ps, _mm256_mul_pd, _mm256_mul_ps, _mm256_permute2f128_pd,
@@ -25,7 +26,7 @@ pub struct F64(__m256d);
 
 macro_rules! lanes {
     ($name:ident, $elem:ty, $width:literal, $register:ty, $splat:ident, $load:ident, $store:ident, $fnmadd:ident,
-     $sub:ident, $add:ident, $mul:ident, $min:ident, $max:ident, $cmp:ident, $blend:ident, $movemask:ident, $transpose:ident) => {
+     $sub:ident, $add:ident, $mul:ident, $min:ident, $max:ident, $cmp:ident, $blend:ident, $movemask:ident, $transpose:ident, $load_first:ident, $sum_four:ident) => {
         impl Lanes for $name {
             type Elem = $elem;
             type Mask = $register;
@@ -40,6 +41,26 @@ macro_rules! lanes {
             unsafe fn load(from: *const $elem) -> Self {
                 // SAFETY: the caller vouches for AVX2 and for the reads; the load is unaligned.
                 Self(unsafe { $load(from) })
+            }
+            #[inline(always)]
+            unsafe fn load_first(from: *const $elem, count: usize) -> Self {
+                // SAFETY: the caller's promises are those of the function called.
+                Self(unsafe { $load_first(from, count) })
+            }
+            #[inline(always)]
+            unsafe fn sum_four(registers: [Self; 4], to: *mut $elem) {
+                // SAFETY: the caller vouches for AVX2 and for the writes.
+                unsafe {
+                    $sum_four(
+                        [
+                            registers[0].0,
+                            registers[1].0,
+                            registers[2].0,
+                            registers[3].0,
+                        ],
+                        to,
+                    )
+                }
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut $elem) {
@@ -126,7 +147,9 @@ lanes!(
     _mm256_cmp_ps,
     _mm256_blendv_ps,
     _mm256_movemask_ps,
-    transpose_f32
+    transpose_f32,
+    load_first_f32,
+    sum_four_f32
 );
 lanes!(
     F64,
@@ -145,8 +168,71 @@ lanes!(
     _mm256_cmp_pd,
     _mm256_blendv_pd,
     _mm256_movemask_pd,
-    transpose_f64
+    transpose_f64,
+    load_first_f64,
+    sum_four_f64
 );
+
+/// As [`Lanes::load_first`], of at most eight numbers.
+///
+/// # Safety
+/// As [`Lanes::load_first`]; the CPU must have AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn load_first_f32(from: *const f32, count: usize) -> __m256 {
+    static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert!(count <= 8);
+    // SAFETY: the eight masks from 8 - count on lie within the table; the mask reads `count` numbers only.
+    unsafe {
+        let mask: __m256i = _mm256_loadu_si256(MASKS.as_ptr().add(8 - count).cast());
+        _mm256_maskload_ps(from, mask)
+    }
+}
+
+/// As [`Lanes::load_first`], of at most four numbers.
+///
+/// # Safety
+/// As [`Lanes::load_first`]; the CPU must have AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn load_first_f64(from: *const f64, count: usize) -> __m256d {
+    static MASKS: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+    assert!(count <= 4);
+    // SAFETY: the four masks from 4 - count on lie within the table; the mask reads `count` numbers only.
+    unsafe {
+        let mask: __m256i = _mm256_loadu_si256(MASKS.as_ptr().add(4 - count).cast());
+        _mm256_maskload_pd(from, mask)
+    }
+}
+
+/// As [`Lanes::sum_four`].
+///
+/// # Safety
+/// As [`Lanes::sum_four`]; the CPU must have AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn sum_four_f32([a, b, c, d]: [__m256; 4], to: *mut f32) {
+    let halves = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    let high = _mm256_extractf128_ps::<1>(halves);
+    // SAFETY: the caller vouches for four writes.
+    unsafe { _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(halves), high)) };
+}
+
+/// As [`Lanes::sum_four`].
+///
+/// # Safety
+/// As [`Lanes::sum_four`]; the CPU must have AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn sum_four_f64([a, b, c, d]: [__m256d; 4], to: *mut f64) {
+    let (ab, cd) = (_mm256_hadd_pd(a, b), _mm256_hadd_pd(c, d));
+    let all = _mm256_add_pd(
+        _mm256_permute2f128_pd::<0x20>(ab, cd),
+        _mm256_permute2f128_pd::<0x31>(ab, cd),
+    );
+    // SAFETY: the caller vouches for four writes.
+    unsafe { _mm256_storeu_pd(to, all) };
+}
 
 /// As [`Lanes::transpose`], 8 × 8 in registers.
 ///
@@ -161,14 +247,11 @@ unsafe fn transpose_f32(
     to: &mut [Line<f32>],
     lane: usize,
 ) {
-    static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
     assert!(from.len() == 8 && columns <= 8 && lane + 8 <= BLOCK);
-    // SAFETY: the eight masks from 8 - columns on lie within the table.
-    let mask: __m256i = unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - columns).cast()) };
     let mut r: [_; 8] = std::array::from_fn(|i| {
         let row = from[i].wrapping_add(first);
-        // SAFETY: the mask reads the first `columns` numbers of a row only.
-        unsafe { _mm256_maskload_ps(row, mask) }
+        // SAFETY: the first `columns` numbers of a row alone are read.
+        unsafe { load_first_f32(row, columns) }
     });
     let mut t = r;
     for i in 0..4 {
@@ -209,14 +292,11 @@ unsafe fn transpose_f64(
     to: &mut [Line<f64>],
     lane: usize,
 ) {
-    static MASKS: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
     assert!(from.len() == 4 && columns <= 4 && lane + 4 <= BLOCK);
-    // SAFETY: the four masks from 4 - columns on lie within the table.
-    let mask: __m256i = unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(4 - columns).cast()) };
     let r: [_; 4] = std::array::from_fn(|i| {
         let row = from[i].wrapping_add(first);
-        // SAFETY: the mask reads the first `columns` numbers of a row only.
-        unsafe { _mm256_maskload_pd(row, mask) }
+        // SAFETY: the first `columns` numbers of a row alone are read.
+        unsafe { load_first_f64(row, columns) }
     });
     let t = [
         _mm256_unpacklo_pd(r[0], r[1]),

@@ -1,8 +1,9 @@
 //! The shell for AVX-512F: 512-bit registers.
 
 use std::arch::x86_64::{
-    __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _mm256_loadu_si256, _mm256_min_epu32,
-    _mm256_set1_epi32, _mm512_add_pd, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
+    __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _mm_storeu_ps, _mm256_loadu_si256,
+    _mm256_min_epu32, _mm256_set1_epi32, _mm256_storeu_pd, _mm512_add_pd, _mm512_add_ps,
+    _mm512_castpd_ps, _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps512_ps128,
     _mm512_cmp_pd_mask, _mm512_cmp_ps_mask, _mm512_cvtepu32_epi64, _mm512_fnmadd_pd,
     _mm512_fnmadd_ps, _mm512_i32gather_pd, _mm512_i32gather_ps, _mm512_loadu_pd, _mm512_loadu_ps,
     _mm512_loadu_si512, _mm512_mask_blend_pd, _mm512_mask_blend_ps, _mm512_maskz_loadu_pd,
@@ -27,7 +28,8 @@ pub struct F64(__m512d);
 
 macro_rules! lanes {
     ($name:ident, $elem:ty, $width:literal, $mask:ty, $splat:ident, $load:ident, $store:ident, $fnmadd:ident,
-     $sub:ident, $add:ident, $mul:ident, $min:ident, $max:ident, $cmp:ident, $blend:ident, $transpose:ident, $doubtful:ident) => {
+     $sub:ident, $add:ident, $mul:ident, $min:ident, $max:ident, $cmp:ident, $blend:ident, $transpose:ident, $doubtful:ident,
+     $maskz_load:ident, $sum_four:ident) => {
         impl Lanes for $name {
             type Elem = $elem;
             type Mask = $mask;
@@ -42,6 +44,27 @@ macro_rules! lanes {
             unsafe fn load(from: *const $elem) -> Self {
                 // SAFETY: the caller vouches for AVX-512F and for the reads; the load is unaligned.
                 Self(unsafe { $load(from) })
+            }
+            #[inline(always)]
+            unsafe fn load_first(from: *const $elem, count: usize) -> Self {
+                let mask = <$mask>::MAX >> ($width - count);
+                // SAFETY: the caller vouches for AVX-512F and for the reads, no more than the mask has bits.
+                Self(unsafe { $maskz_load(mask, from) })
+            }
+            #[inline(always)]
+            unsafe fn sum_four(registers: [Self; 4], to: *mut $elem) {
+                // SAFETY: the caller vouches for AVX-512F and for the writes.
+                unsafe {
+                    $sum_four(
+                        [
+                            registers[0].0,
+                            registers[1].0,
+                            registers[2].0,
+                            registers[3].0,
+                        ],
+                        to,
+                    )
+                }
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut $elem) {
@@ -136,7 +159,9 @@ lanes!(
     _mm512_cmp_ps_mask,
     _mm512_mask_blend_ps,
     transpose_f32,
-    doubtful_f32
+    doubtful_f32,
+    _mm512_maskz_loadu_ps,
+    sum_four_f32
 );
 lanes!(
     F64,
@@ -155,7 +180,9 @@ lanes!(
     _mm512_cmp_pd_mask,
     _mm512_mask_blend_pd,
     transpose_f64,
-    doubtful_f64
+    doubtful_f64,
+    _mm512_maskz_loadu_pd,
+    sum_four_f64
 );
 
 /// As [`Lanes::transpose`], 16 × 16 in registers.
@@ -163,7 +190,7 @@ lanes!(
 /// # Safety
 /// As [`Lanes::transpose`]; the CPU must have AVX-512F.
 #[inline]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512vl")]
 unsafe fn transpose_f32(
     from: &[*const f32],
     (first, columns): (usize, usize),
@@ -222,7 +249,7 @@ unsafe fn transpose_f32(
 /// # Safety
 /// As [`Lanes::transpose`]; the CPU must have AVX-512F.
 #[inline]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512vl")]
 unsafe fn transpose_f64(
     from: &[*const f64],
     (first, columns): (usize, usize),
@@ -264,12 +291,54 @@ unsafe fn transpose_f64(
     }
 }
 
+/// As [`Lanes::sum_four`]: pairs, then quadruples within 128-bit quarters, which then hold a sum of each register.
+///
+/// # Safety
+/// As [`Lanes::sum_four`]; the CPU must have AVX-512F.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+unsafe fn sum_four_f32([a, b, c, d]: [__m512; 4], to: *mut f32) {
+    let pair = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    let (ab, cd) = (_mm512_castps_pd(pair(a, b)), _mm512_castps_pd(pair(c, d)));
+    let quarters = _mm512_add_ps(
+        _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
+        _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)),
+    );
+    let halves = _mm512_add_ps(
+        quarters,
+        _mm512_shuffle_f32x4::<0b0000_1110>(quarters, quarters),
+    );
+    let all = _mm512_add_ps(halves, _mm512_shuffle_f32x4::<0b0000_0001>(halves, halves));
+    // SAFETY: the caller vouches for four writes.
+    unsafe { _mm_storeu_ps(to, _mm512_castps512_ps128(all)) };
+}
+
+/// As [`Lanes::sum_four`].
+///
+/// # Safety
+/// As [`Lanes::sum_four`]; the CPU must have AVX-512F.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+unsafe fn sum_four_f64([a, b, c, d]: [__m512d; 4], to: *mut f64) {
+    let pair = |a, b| _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+    let (ab, cd) = (pair(a, b), pair(c, d));
+    let halves = _mm512_add_pd(
+        _mm512_shuffle_f64x2::<0b0100_0100>(ab, cd),
+        _mm512_shuffle_f64x2::<0b1110_1110>(ab, cd),
+    );
+    // The quarters are now ab, ab, cd, cd.
+    let all = _mm512_add_pd(halves, _mm512_shuffle_f64x2::<0b1111_0101>(halves, halves));
+    let both = _mm512_shuffle_f64x2::<0b0000_1000>(all, all);
+    // SAFETY: the caller vouches for four writes.
+    unsafe { _mm256_storeu_pd(to, _mm512_castpd512_pd256(both)) };
+}
+
 /// As [`Lanes::doubtful`]; a table of at most two registers is looked up in registers.
 ///
 /// # Safety
 /// The CPU must have AVX-512F.
 #[inline]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512vl")]
 unsafe fn doubtful_f32(labels: &[i32; BLOCK], margins: &[f32; BLOCK], table: &[f32]) -> u64 {
     const WIDTH: usize = 16;
     let Some(last) = table.len().checked_sub(1) else {
@@ -314,7 +383,7 @@ unsafe fn doubtful_f32(labels: &[i32; BLOCK], margins: &[f32; BLOCK], table: &[f
 /// # Safety
 /// The CPU must have AVX-512F.
 #[inline]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512vl")]
 unsafe fn doubtful_f64(labels: &[i32; BLOCK], margins: &[f64; BLOCK], table: &[f64]) -> u64 {
     const WIDTH: usize = 8;
     let Some(last) = table.len().checked_sub(1) else {
@@ -354,4 +423,4 @@ unsafe fn doubtful_f64(labels: &[i32; BLOCK], margins: &[f64; BLOCK], table: &[f
     !sure
 }
 
-shell!(Avx512, 4, 4, "avx512f");
+shell!(Avx512, 4, 4, "avx512f,avx512vl");

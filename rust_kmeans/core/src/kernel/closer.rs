@@ -283,7 +283,7 @@ macro_rules! shell {
 }
 
 #[cfg(target_arch = "x86_64")]
-shell!(avx512, Avx512, 4, "avx512f");
+shell!(avx512, Avx512, 4, "avx512f,avx512vl");
 #[cfg(target_arch = "x86_64")]
 shell!(avx2, Avx2, 2, "avx2,fma");
 #[cfg(target_arch = "aarch64")]

@@ -7,7 +7,7 @@
 //! come in panels, between which the scores of the block rest in memory.
 
 use super::lanes::Lanes;
-use super::{BLOCK, Distances, GROUP, Line, Move, Moving, Packed, Ranges, Scratch, widen};
+use super::{BLOCK, Distances, GROUP, Line, Move, Moving, Packed, Ranges, Scratch, along, widen};
 use crate::element::Element;
 use crate::exact_sum::{ExactTable, STEP};
 use crate::view::{Rows, Source, prefetch};
@@ -26,6 +26,10 @@ pub(super) unsafe fn screen<V: Lanes, const M: usize, const MARGINS: bool>(
     source: &Source<'_, V::Elem>,
     scratch: &mut Scratch<V::Elem>,
 ) -> u64 {
+    if source.across() == 1 && !packed.rows.is_empty() {
+        // SAFETY: the caller vouches for the instruction set.
+        return unsafe { along::screen::<V, MARGINS>(packed, source, scratch) };
+    }
     let rows = source.len().min(BLOCK);
     let mut sure = 0;
     // A single group of centers leaves no time between two lines: the transposition has as much.
@@ -53,12 +57,29 @@ pub(super) unsafe fn screen<V: Lanes, const M: usize, const MARGINS: bool>(
             );
             let mut lane = 0;
             while lane < BLOCK {
-                sure |= tile::<V, M, MARGINS>(packed, scratch, lane, &panel, ahead) << lane;
+                sure |= tile::<V, M, MARGINS>(packed, scratch, lane, &panel, ahead);
                 lane += M * V::WIDTH;
             }
         }
         first += panel.count;
     }
+    let has_squares = MARGINS || packed.d > scratch.block.len();
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { conclude::<V, MARGINS>(packed, scratch, (sure, rows), has_squares) }
+}
+
+/// The bits of the rows that are not proven: of those that the bound for all rows leaves over, the ones that the bound for
+/// their own norm does not prove either. With MARGINS their margins are computed.
+///
+/// # Safety
+/// The CPU must have the instruction set of `V`.
+#[inline(always)]
+pub(super) unsafe fn conclude<V: Lanes, const MARGINS: bool>(
+    packed: &Packed<V::Elem>,
+    scratch: &mut Scratch<V::Elem>,
+    (sure, rows): (u64, usize),
+    has_squares: bool,
+) -> u64 {
     if MARGINS {
         let Scratch {
             best,
@@ -76,7 +97,7 @@ pub(super) unsafe fn screen<V: Lanes, const M: usize, const MARGINS: bool>(
         0
     } else {
         // SAFETY: the caller vouches for the instruction set.
-        unsure & !unsafe { second_look::<V>(packed, scratch, MARGINS) }
+        unsure & !unsafe { second_look::<V>(packed, scratch, has_squares) }
     }
 }
 
@@ -250,7 +271,7 @@ pub(super) unsafe fn fill_all<V: Lanes>(
 }
 
 /// Screens M registers of samples from `lane` on against one panel of features; after the last one, the bits of those
-/// proven by the bound for all rows.
+/// proven by the bound for all rows, at their places in the block.
 #[inline(always)]
 unsafe fn tile<V: Lanes, const M: usize, const MARGINS: bool>(
     packed: &Packed<V::Elem>,
@@ -265,12 +286,7 @@ unsafe fn tile<V: Lanes, const M: usize, const MARGINS: bool>(
     assert!(!panel.is_one_of_many() || scratch.scores.len() >= packed.k);
     // SAFETY: the assertions above bound every access: lines have BLOCK entries, groups d × their size.
     unsafe {
-        let huge = V::splat(V::Elem::from_f64(f64::INFINITY));
-        let mut running = Running::<V, M> {
-            best: [huge; M],
-            second: [huge; M],
-            index: [V::splat(V::Elem::from_index(0)); M],
-        };
+        let mut running = Running::<V, M>::new();
         let samples = scratch.block.as_ptr().cast::<V::Elem>().add(lane);
         let scores = scratch.scores.as_mut_ptr().cast::<V::Elem>().add(lane);
         let mut first = 0;
@@ -345,28 +361,86 @@ unsafe fn tile<V: Lanes, const M: usize, const MARGINS: bool>(
         if !panel.is_last {
             return 0;
         }
-        let bound = V::splat(packed.bound.for_all);
-        let mut sure = 0;
-        for m in 0..M {
-            let at = lane + m * V::WIDTH;
-            if MARGINS {
-                running.best[m].store(scratch.best.0.as_mut_ptr().add(at));
-                running.second[m].store(scratch.second.0.as_mut_ptr().add(at));
-            }
-            let gap = running.second[m].minus(running.best[m]);
-            gap.store(scratch.gaps.0.as_mut_ptr().add(at));
-            running.index[m].store(scratch.indices.0.as_mut_ptr().add(at));
-            sure |= V::bits(bound.less(gap)) << (m * V::WIDTH);
-        }
-        sure
+        running.judge::<MARGINS>(packed, scratch, lane)
     }
 }
 
 /// Least score so far, second least, and the index of the least.
-struct Running<V, const M: usize> {
+pub(super) struct Running<V, const M: usize> {
     best: [V; M],
     second: [V; M],
     index: [V; M],
+}
+
+impl<V: Lanes, const M: usize> Running<V, M> {
+    /// # Safety
+    /// The CPU must have the instruction set of `V`.
+    #[inline(always)]
+    pub(super) unsafe fn new() -> Self {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe {
+            let huge = V::splat(V::Elem::from_f64(f64::INFINITY));
+            Self {
+                best: [huge; M],
+                second: [huge; M],
+                index: [V::splat(V::Elem::from_index(0)); M],
+            }
+        }
+    }
+
+    /// Takes in the scores of one center.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of `V`.
+    #[inline(always)]
+    pub(super) unsafe fn fold(&mut self, scores: [V; M], center: usize) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "labels are i32: k was checked"
+        )]
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe {
+            let index = V::splat(V::Elem::from_index(center as u32));
+            for (m, score) in scores.into_iter().enumerate() {
+                // Strictly less: of equal scores the lowest index stays (and the gap of 0 asks for a recheck).
+                let better = score.less(self.best[m]);
+                self.index[m] = V::select(better, index, self.index[m]);
+                self.second[m] = self.second[m].min(score.max(self.best[m]));
+                self.best[m] = self.best[m].min(score);
+            }
+        }
+    }
+
+    /// Writes what was found for the samples from `lane` on; returns the bits of those proven by the bound for all rows,
+    /// at their places in the block.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of `V`; `lane` + M × WIDTH must not exceed a block.
+    #[inline(always)]
+    pub(super) unsafe fn judge<const MARGINS: bool>(
+        &self,
+        packed: &Packed<V::Elem>,
+        scratch: &mut Scratch<V::Elem>,
+        lane: usize,
+    ) -> u64 {
+        let mut sure = 0;
+        // SAFETY: the caller vouches for the instruction set, and for the places within lines.
+        unsafe {
+            let bound = V::splat(packed.bound.for_all);
+            for m in 0..M {
+                let at = lane + m * V::WIDTH;
+                if MARGINS {
+                    self.best[m].store(scratch.best.0.as_mut_ptr().add(at));
+                    self.second[m].store(scratch.second.0.as_mut_ptr().add(at));
+                }
+                let gap = self.second[m].minus(self.best[m]);
+                gap.store(scratch.gaps.0.as_mut_ptr().add(at));
+                self.index[m].store(scratch.indices.0.as_mut_ptr().add(at));
+                sure |= V::bits(bound.less(gap)) << at;
+            }
+        }
+        sure
+    }
 }
 
 /// Adds one panel to the scores of C centers from `first` on, and folds them into `running` after the last one.
@@ -421,19 +495,8 @@ unsafe fn group<V: Lanes, const M: usize, const C: usize>(
             }
             return;
         }
-        for (c, scores) in scores.iter().enumerate() {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "labels are i32: k was checked"
-            )]
-            let index = V::splat(V::Elem::from_index((first + c) as u32));
-            for (m, &score) in scores.iter().enumerate() {
-                // Strictly less: of equal scores the lowest index stays (and the gap of 0 asks for a recheck).
-                let better = score.less(running.best[m]);
-                running.index[m] = V::select(better, index, running.index[m]);
-                running.second[m] = running.second[m].min(score.max(running.best[m]));
-                running.best[m] = running.best[m].min(score);
-            }
+        for (c, scores) in scores.into_iter().enumerate() {
+            running.fold(scores, first + c);
         }
     }
 }
@@ -445,7 +508,7 @@ unsafe fn second_look<V: Lanes>(
     scratch: &mut Scratch<V::Elem>,
     has_squares: bool,
 ) -> u64 {
-    if !has_squares && packed.d <= scratch.block.len() {
+    if !has_squares {
         let mut lane = 0;
         while lane < BLOCK {
             // SAFETY: lane + WIDTH <= BLOCK, the length of a line.

@@ -1,7 +1,7 @@
 //! What the generic algorithm needs of a vector register.
 
 use crate::element::Element;
-use crate::kernel::{BLOCK, Line};
+use crate::kernel::{BLOCK, Line, WIDEST};
 
 /// A register of `WIDTH` numbers of type `Elem`.
 ///
@@ -26,6 +26,39 @@ pub trait Lanes: Copy {
     /// # Safety
     /// See the trait; `from` must be valid for `WIDTH` reads.
     unsafe fn load(from: *const Self::Elem) -> Self;
+    /// Reads `count` numbers, less than `WIDTH`; the other lanes are 0.
+    ///
+    /// # Safety
+    /// See the trait; `from` must be valid for `count` reads.
+    #[inline(always)]
+    unsafe fn load_first(from: *const Self::Elem, count: usize) -> Self {
+        let mut numbers = [Self::Elem::default(); WIDEST];
+        for (i, number) in numbers.iter_mut().enumerate().take(count) {
+            // SAFETY: the caller vouches for this read.
+            *number = unsafe { *from.add(i) };
+        }
+        // SAFETY: no register is wider.
+        unsafe { Self::load(numbers.as_ptr()) }
+    }
+    /// Writes the sum over the lanes of each of four registers.
+    ///
+    /// # Safety
+    /// See the trait; `to` must be valid for four writes.
+    #[inline(always)]
+    unsafe fn sum_four(registers: [Self; 4], to: *mut Self::Elem) {
+        for (i, register) in registers.into_iter().enumerate() {
+            let mut numbers = [Self::Elem::default(); WIDEST];
+            // SAFETY: no register is wider; the caller vouches for four writes.
+            unsafe {
+                register.store(numbers.as_mut_ptr());
+                let mut sum = numbers[0];
+                for &number in &numbers[1..Self::WIDTH] {
+                    sum = sum + number;
+                }
+                *to.add(i) = sum;
+            }
+        }
+    }
     /// Writes `WIDTH` numbers.
     ///
     /// # Safety

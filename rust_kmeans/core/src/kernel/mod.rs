@@ -104,6 +104,7 @@ macro_rules! shell {
     };
 }
 
+mod along;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -131,6 +132,8 @@ pub(crate) const BLOCK: usize = 64;
 /// Centers whose scores are in registers at a time: with four registers of samples 24 sums, four samples and a center
 /// fill 29 of AVX-512's 32 registers; with two, 15 of AVX2's 16.
 const GROUP: usize = 6;
+/// Most numbers of a register.
+const WIDEST: usize = 16;
 /// Bytes of a block that stay in the first-level cache beside the centers that stream by.
 const PANEL_BYTES: usize = 32 << 10;
 
@@ -204,7 +207,9 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")
+            }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             #[cfg(target_arch = "x86_64")]
@@ -233,8 +238,11 @@ pub(crate) struct Packed<T> {
     d: usize,
     /// Groups of six (the last may be smaller) centers less the shift, feature by feature.
     centers: Vec<T>,
+    /// The same row by row, each filled up with 0 to [`Packed::width`], if rows are screened that way; else empty.
+    rows: Vec<T>,
     /// ½‖c‖² of each.
     half: Vec<T>,
+    /// As wide as a row.
     shift: Vec<T>,
     /// Room for the mean of the centers.
     mean: Vec<f64>,
@@ -261,8 +269,13 @@ impl<T: Element> Packed<T> {
             k,
             d,
             centers: try_vec(what, cells, T::default())?,
+            rows: if along::is_faster(k, d) {
+                try_vec(what, k.saturating_mul(padded(d)), T::default())?
+            } else {
+                Vec::new()
+            },
             half: try_vec(what, k, T::default())?,
-            shift: try_vec(what, d, T::default())?,
+            shift: try_vec(what, padded(d), T::default())?,
             mean: try_vec(what, d, 0.0)?,
             bound: Bound::default(),
             margin: MarginBound::default(),
@@ -299,6 +312,12 @@ impl<T: Element> Packed<T> {
                 squares += c * c;
                 *place = T::from_f64(c);
             }
+            if !self.rows.is_empty() {
+                let row = &mut self.rows[i * padded(d)..];
+                for (place, (&c, &shift)) in row.iter_mut().zip(center.iter().zip(&self.shift)) {
+                    *place = T::from_f64(c - shift.into());
+                }
+            }
             self.half[i] = T::from_f64(0.5 * squares);
             largest = largest.max(squares);
         }
@@ -322,6 +341,11 @@ impl<T: Element> Packed<T> {
     /// The instruction set.
     pub(crate) fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// Numbers from one row of centers to the next.
+    fn width(&self) -> usize {
+        padded(self.d)
     }
 
     /// Number of centers.
@@ -379,6 +403,11 @@ impl<T: Element> Packed<T> {
             _ => scalar::move_rows(table, moving, moves),
         }
     }
+}
+
+/// Whole registers of any instruction set.
+fn padded(d: usize) -> usize {
+    d.next_multiple_of(WIDEST)
 }
 
 /// What moving rows between sums reads.
@@ -543,7 +572,7 @@ pub(crate) fn own_distances<T: Element>(
 pub(crate) struct Scratch<T> {
     /// The samples: all features, or one panel of them.
     block: Vec<Line<T>>,
-    /// The scores between two panels, a line a center.
+    /// The scores between two panels or along rows, a line a center.
     scores: Vec<Line<T>>,
     gaps: Line<T>,
     indices: Line<T>,
@@ -558,7 +587,11 @@ impl<T: Element> Scratch<T> {
     pub(crate) fn new(k: usize, d: usize) -> Result<Self> {
         let zero = Line([T::default(); BLOCK]);
         let panel = PANEL_BYTES / size_of::<Line<T>>();
-        let scores = if d > panel { k } else { 0 };
+        let scores = if d > panel || along::is_faster(k, d) {
+            k
+        } else {
+            0
+        };
         Ok(Self {
             block: try_vec("a block of samples", d.min(panel), zero)?,
             scores: try_vec("a block of scores", scores, zero)?,

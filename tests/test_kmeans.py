@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from rust_kmeans import KMeans
+from rust_kmeans import KMeans, _core, k_means, kmeans_sweep
 
 X = np.random.default_rng(0).normal(size=(3_000, 6)).astype(np.float32)
 X[:1_500] += 8
@@ -33,7 +33,7 @@ def test_a_seed_gives_the_same_bits_for_any_number_of_threads(init: Any) -> None
         ("verbose", -1),
         ("random_state", -1),
         ("copy_x", "no"),
-        ("algorithm", "elkan"),
+        ("algorithm", "full"),
         ("n_threads", 0),
     ],
 )
@@ -71,3 +71,36 @@ def test_a_second_fit_without_names_forgets_those_of_the_first() -> None:
 def test_wrong_data_is_refused_with_what_is_wrong(wrong: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         KMeans(2).fit(wrong)
+
+
+def test_elkan_is_hamerly_by_another_name() -> None:
+    elkan, hamerly = (KMeans(5, algorithm=name, random_state=0).fit(X) for name in ("elkan", "hamerly"))
+    assert elkan.cluster_centers_.tobytes() == hamerly.cluster_centers_.tobytes()
+    assert elkan.algorithm_ == hamerly.algorithm_ == "hamerly"
+    assert kmeans_sweep(X, [5], algorithm="elkan", random_state=0)[0].inertia_ == elkan.inertia_
+
+
+def test_the_function_k_means_returns_what_the_estimator_finds() -> None:
+    weights = np.arange(X.shape[0]) % 3
+    model = KMeans(4, init="random", n_init=2, random_state=1, tol=0).fit(X, sample_weight=weights)
+    centers, labels, inertia, n_iter = k_means(
+        X, 4, sample_weight=weights, init="random", n_init=2, random_state=1, tol=0, return_n_iter=True
+    )
+    assert centers.tobytes() == model.cluster_centers_.tobytes()
+    assert np.array_equal(labels, model.labels_)
+    assert (inertia, n_iter) == (model.inertia_, model.n_iter_)
+    assert len(k_means(X, 4, random_state=1)) == 3
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_samples_without_weight_are_never_drawn_and_weights_change_what_is_drawn(init: str) -> None:
+    weights = np.random.default_rng(1).uniform(size=X.shape[0])
+    weights[::2] = 0
+
+    def drawn(weights: Any, seed: int) -> list[int]:
+        draw = _core.kmeans_plusplus if init == "k-means++" else _core.random_rows
+        return cast(list[int], draw(X, 10, sample_weight=weights, seed=seed)[1].tolist())
+
+    for seed in range(5):
+        assert all(row % 2 == 1 for row in drawn(weights, seed))
+        assert drawn(weights, seed) != drawn(np.ones(X.shape[0]), seed)

@@ -11,7 +11,6 @@ import pytest
 
 from harness.datasets import CachedDataset, Dataset, obtain
 from harness.scenario import DatasetSpec
-from tests.sklearn_suite import left_out
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Real data that is not part of the repository.
@@ -45,14 +44,6 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"{ABSENT}: no {REAL_DATA.name} folder of data beside the checkout")
     return REAL_DATA
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of scikit-learn's suite that are listed as not applying."""
-    out = [item for item in items if item.path.name == "test_sklearn_suite.py" and left_out(item.name)]
-    if out:
-        config.hook.pytest_deselected(items=out)
-        items[:] = [item for item in items if item not in set(out)]
 
 
 @pytest.hookimpl(wrapper=True)

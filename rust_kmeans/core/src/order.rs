@@ -19,8 +19,8 @@ use crate::view::Rows;
 
 /// Rows of a bucket, about; any number gives the same order.
 const ROWS: usize = 256;
-/// Buckets at most, so that a number of 16 bits tells them apart and a sum of each stays in a core's cache.
-const MOST: usize = 4096;
+/// Buckets at most, so that a number of 16 bits tells them apart and what is known of each stays in a core's cache.
+const MOST: usize = 2048;
 /// Heights whose quantiles part the buckets, in units of the number of buckets.
 const SAMPLED: usize = 4;
 /// Parts of a height that are summed side by side.
@@ -75,7 +75,7 @@ impl<'d, T: Element> Order<'d, T> {
             *height = height_of(data, i * (n / taken), factors, &mut scratch);
         }
         sample.sort_unstable_by(f64::total_cmp);
-        let splits: Vec<_> = sample.into_iter().step_by(SAMPLED).skip(1).collect();
+        let splits = Splits::new(sample.into_iter().step_by(SAMPLED).skip(1).collect());
         let threads = pool.useful_threads(n, d * 2 + 64);
         let piece = rows_per_piece(n, threads);
         let mut scratch = vec![scratch; threads];
@@ -86,7 +86,7 @@ impl<'d, T: Element> Order<'d, T> {
                 for (row, bucket) in (at * piece..).zip(buckets) {
                     let height = height_of(data, row, factors, scratch);
                     #[expect(clippy::cast_possible_truncation, reason = "below MOST")]
-                    let found = splits.partition_point(|&split| split <= height) as u16;
+                    let found = splits.up_to(height) as u16;
                     *bucket = found;
                 }
             },
@@ -172,6 +172,61 @@ impl<'d, T: Element> Order<'d, T> {
         for (row, (_, sorted)) in rows.iter_mut().zip(keyed) {
             *row = sorted;
         }
+    }
+}
+
+/// Heights that part the buckets, and where to look for one among them: a search through all would take longer than to
+/// compute the height.
+struct Splits {
+    /// In ascending order.
+    heights: Vec<f64>,
+    lowest: f64,
+    cells_per_height: f64,
+    /// How many splits lie in cells before each one, cells being equal parts of their range.
+    before: Vec<u16>,
+}
+
+impl Splits {
+    /// Cells a split.
+    const CELLS: usize = 2;
+
+    fn new(heights: Vec<f64>) -> Self {
+        let (lowest, highest) = (heights[0], heights[heights.len() - 1]);
+        let cells = heights.len() * Self::CELLS;
+        let mut splits = Self {
+            lowest,
+            cells_per_height: cells as f64 / (highest - lowest),
+            before: vec![0; cells + 1],
+            heights,
+        };
+        for at in 0..splits.heights.len() {
+            let cell = splits.cell(splits.heights[at]);
+            splits.before[cell + 1] += 1;
+        }
+        for cell in 0..cells {
+            splits.before[cell + 1] += splits.before[cell];
+        }
+        splits
+    }
+
+    /// The cell of a height: none lies in an earlier one than a lesser height. Where all splits are the same, there are two.
+    #[inline(always)]
+    fn cell(&self, height: f64) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "what is out of range is meant to be cut at its ends"
+        )]
+        let cell = ((height - self.lowest) * self.cells_per_height) as usize;
+        cell.min(self.before.len() - 2)
+    }
+
+    /// How many splits are at most a height.
+    #[inline(always)]
+    fn up_to(&self, height: f64) -> usize {
+        let cell = self.cell(height);
+        let [first, end] = [self.before[cell], self.before[cell + 1]].map(usize::from);
+        first + self.heights[first..end].partition_point(|&split| split <= height)
     }
 }
 

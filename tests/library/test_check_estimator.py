@@ -16,7 +16,7 @@ ESTIMATORS = [KMeans(), KMeans(n_clusters=2, n_init=2, max_iter=5)]
 
 # Some checks have fewer distinct samples than the default has clusters.
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters:sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks(ESTIMATORS)
+@parametrize_with_checks(ESTIMATORS)  # type: ignore[untyped-decorator]  # scikit-learn ships no types
 def test_check_of_scikit_learn(
     estimator: Any, check: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,9 +83,11 @@ def test_elkan_is_hamerly_by_another_name() -> None:
 def test_the_function_k_means_returns_what_the_estimator_finds() -> None:
     weights = np.arange(X.shape[0]) % 3
     model = KMeans(4, init="random", n_init=2, random_state=1, tol=0).fit(X, sample_weight=weights)
-    centers, labels, inertia, n_iter = k_means(
+    found = k_means(
         X, 4, sample_weight=weights, init="random", n_init=2, random_state=1, tol=0, return_n_iter=True
     )
+    assert len(found) == 4
+    centers, labels, inertia, n_iter = found
     assert centers.tobytes() == model.cluster_centers_.tobytes()
     assert np.array_equal(labels, model.labels_)
     assert (inertia, n_iter) == (model.inertia_, model.n_iter_)
@@ -98,9 +100,25 @@ def test_samples_without_weight_are_never_drawn_and_weights_change_what_is_drawn
     weights[::2] = 0
 
     def drawn(weights: Any, seed: int) -> list[int]:
-        draw = _core.kmeans_plusplus if init == "k-means++" else _core.random_rows
-        return cast(list[int], draw(X, 10, sample_weight=weights, seed=seed)[1].tolist())
+        if init == "k-means++":
+            _, rows = _core.kmeans_plusplus(X, 10, sample_weight=weights, seed=seed)
+        else:
+            _, rows = _core.random_rows(X, 10, sample_weight=weights, seed=seed)
+        return rows.tolist()
 
     for seed in range(5):
         assert all(row % 2 == 1 for row in drawn(weights, seed))
         assert drawn(weights, seed) != drawn(np.ones(X.shape[0]), seed)
+
+
+def test_a_fit_does_not_depend_on_the_order_of_samples_and_takes_weights_for_repeated_ones() -> None:
+    order = np.random.default_rng(2).permutation(X.shape[0])
+    weights = np.arange(X.shape[0]) % 4
+    model = KMeans(6, random_state=0).fit(X)
+    other = KMeans(6, random_state=0).fit(X[order])
+    assert other.cluster_centers_.tobytes() == model.cluster_centers_.tobytes()
+    assert np.array_equal(other.labels_, model.labels_[order])
+    weighted = KMeans(6, random_state=0).fit(X[order], sample_weight=weights[order])
+    repeated = KMeans(6, random_state=0).fit(np.repeat(X, weights, axis=0))
+    assert np.allclose(weighted.cluster_centers_, repeated.cluster_centers_)
+    assert np.array_equal(np.repeat(weighted.labels_[np.argsort(order)], weights), repeated.labels_)

@@ -1,4 +1,4 @@
-"""scikit-learn's own tests of k-means pass with ours; `tests/sklearn_suite.py` lists those left out."""
+"""scikit-learn's own tests of k-means pass with ours; `sklearn_suite.py` lists those left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import sklearn_suite
+from tests.library import sklearn_suite
 
 SUITE = sklearn_suite.load()
 globals().update(SUITE)

@@ -22,7 +22,7 @@ COUNTER := $(CURDIR)/target/tools-$(GUNGRAUN)/bin/gungraun-runner
 MEMCHECK := --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
 
 .PHONY: help bench test test-python test-peers test-rust kernel peers lint constraints clean \
-    instructions memcheck fuzz roofline growth
+    instructions memcheck fuzz roofline growth wheel sdist test-wheel test-sdist
 
 help:
 	@echo 'make bench    set up, build, run python runner.py --sizes 1e3..1e6 (more options: ARGS="--quick")'
@@ -36,6 +36,8 @@ help:
 	@echo 'make fuzz          throw many random arguments at the extension module'
 	@echo 'make roofline      the dense kernel against the limits of this machine (ARGS="--quick")'
 	@echo 'make growth        time of an iteration against the number of rows (ARGS="--largest 1e8")'
+	@echo 'make wheel         build the wheel into dist/ (make sdist: the source distribution)'
+	@echo 'make test-wheel    (test-sdist) build the wheel, install it into an empty environment, run the tests of the library there'
 	@echo 'make constraints   resolve the pins of constraints.txt again'
 	@echo 'make clean    remove the environment and what was built; data and results stay'
 
@@ -69,13 +71,31 @@ memcheck:
 	    --config 'target."cfg(all())".runner = "valgrind $(MEMCHECK)"'
 
 fuzz: $(KERNEL)
-	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(BIN)/python -m pytest tests/test_fuzz.py -x $(ARGS)
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(BIN)/python -m pytest tests/library/test_fuzz.py -x $(ARGS)
 
 roofline:
 	cargo bench --package rust_kmeans_core --locked --quiet --bench roofline -- $(ARGS)
 
 growth: $(KERNEL)
 	$(BIN)/python -m rust_impl.growth $(ARGS)
+
+# Only the newest build is left in dist/. ARGS="--target ..." for another platform.
+wheel: $(DEPENDENCIES)
+	rm -f dist/*.whl
+	$(BIN)/maturin build --release --locked --quiet --out dist $(ARGS)
+
+sdist: $(DEPENDENCIES)
+	rm -f dist/*.tar.gz
+	$(BIN)/maturin sdist --quiet --out dist
+
+test-wheel: wheel
+	$(BIN)/python -m tests.wheel dist
+
+# The wheel that the source distribution builds.
+test-sdist: sdist
+	rm -f dist/*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist dist/*.tar.gz
+	$(BIN)/python -m tests.wheel dist
 
 define need_valgrind
 @command -v valgrind >/dev/null || { echo 'error: no valgrind; install it (Debian: apt install valgrind)' >&2; exit 1; }

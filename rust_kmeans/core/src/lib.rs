@@ -33,6 +33,7 @@ pub mod exact_sum;
 mod interrupt;
 mod kernel;
 mod lloyd;
+mod order;
 mod oversampling;
 mod params;
 mod partial;

@@ -9,15 +9,12 @@ use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactSum, Grid};
 use crate::interrupt::{self, Interrupt};
 use crate::kernel::{BLOCK, Candidates, Closer, ones, slack};
+use crate::order::Order;
 use crate::params::ValidParams;
 use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
 use crate::scale::Scale;
 use crate::view::{Rows, Source};
-
-/// Rows whose potential is kept as one sum, so that sampling need not walk all rows; any value gives the same seeds,
-/// since prefix sums are exact.
-const SEGMENT: usize = 2 * BLOCK;
 
 /// More trials than help: memory grows with them as with centers.
 const MAX_TRIALS: usize = 1024;
@@ -74,7 +71,9 @@ impl Random {
 /// them may be nearer to.
 ///
 /// `data` has shape (`n_samples`, `n_features`), `weights` one number a sample. The result depends on the data, the
-/// weights and the seed, not on threads or the instruction set.
+/// weights and the seed, not on threads or the instruction set, nor on the order of the rows: a random number stands for a
+/// part of the weight of the rows in the order of their values. A row repeated w times is drawn like one of weight w, but
+/// for rounding.
 ///
 /// Sources: D. Arthur, S. Vassilvitskii, *k-means++: the advantages of careful seeding*, SODA 2007 (the greedy variant
 /// of its section 6, with scikit-learn's number of trials); E. Raff, *Exact acceleration of k-means++ and k-means‖*, IJCAI 2021 (pruning).
@@ -133,23 +132,33 @@ pub(crate) fn spread<T: Element>(
             columns: data.n_columns(),
         });
     }
-    let mut search = Search::new(data, weights, scale, (n_clusters, trials), (pool, params))?;
+    let mut order = Order::new(data, pool)?;
     let mut indices = try_vec("the seeds", n_clusters, 0)?;
     let mut drawn = try_vec("the trials", trials, 0)?;
-    indices[0] = first_row(data.n_rows(), weights, scale, &mut random);
+    indices[0] = first_row(&mut order, weights, scale, &mut random)?;
+    let mut search = Search::new(
+        (data, weights, scale),
+        order,
+        (n_clusters, trials),
+        (pool, params),
+    )?;
     search.start(indices[0]);
     for c in 1..n_clusters {
         interrupt::check(interrupt)?;
-        let total = total(&search.current).value();
+        let total = search.potential().value();
         for row in &mut drawn {
             // Below the total, so that some row's prefix exceeds it; a total of 0 means all rows lie on centers.
             let target = (random.unit() * total).min(total.next_down()).max(0.0);
             *row = search
-                .row_at(target, indices[c - 1])
+                .row_at(target)
                 .unwrap_or_else(|| unused(&indices[..c]));
         }
         search.evaluate(&indices[..c], &drawn);
-        indices[c] = drawn[search.choose()];
+        let best = search.choose();
+        indices[c] = drawn[best];
+        if c + 1 < n_clusters {
+            search.accept(&indices[..=c], best);
+        }
     }
     Ok(seeds(&data, indices))
 }
@@ -204,27 +213,26 @@ pub fn random_rows<T: Element>(
 
 /// What the steps of k-means++ share.
 ///
-/// Each step compares the center chosen before and the trials with the samples in one pass. Potentials are exact sums, so
-/// that of a trial is the one before less the distances of the samples it is nearer to, plus their new ones: the same
-/// bits as if all samples were summed. A sample is not read where the triangle inequality shows that no trial is nearer
-/// ([`Search::reach`]), and float64 distances are computed only where the kernel cannot rule out that one is
-/// ([`Closer`]).
+/// Each step compares the trials with the samples in one pass. Potentials are exact sums, so that of a trial is the one
+/// before less the distances of the samples it is nearer to, plus their new ones: the same bits as if all samples were
+/// summed. A sample is not read where the triangle inequality shows that no trial is nearer ([`Search::reach`]), and float64
+/// distances are computed only where the kernel cannot rule out that one is ([`Closer`]).
 struct Search<'a, 'd, T> {
     data: Rows<'d, T>,
     weights: Option<&'a [f64]>,
     grid: Grid,
     pool: &'a Pool,
     workers: Vec<Worker<T>>,
-    /// Negative squared distance of each row to the nearest center up to, but without, the last one chosen.
+    order: Order<'d, T>,
+    /// Negative squared distance of each row to the nearest center.
     negated: Vec<f64>,
     /// Which center that is.
     labels: Vec<i32>,
-    /// Potential of each segment with all centers, the last one included.
-    current: Vec<ExactSum>,
-    /// Potential of each segment for each trial of the last step.
+    /// Potential of each bucket of the order.
     potentials: Vec<ExactSum>,
+    /// For each block of rows and each trial of the last step, the rows that are nearer to it than to any center.
+    nearer: Vec<u64>,
     trials: usize,
-    /// The center chosen before, if there are others, and the trials.
     candidates: Candidates<T>,
     /// For each center, the negative of the squared distance up to which its samples are nearer to it than to any
     /// candidate.
@@ -236,60 +244,53 @@ struct Worker<T> {
     closer: Closer<T>,
     /// Rows of the current piece to be compared.
     listed: Vec<usize>,
+    /// What the potential changes by with each trial.
+    changes: Vec<ExactSum>,
+    /// What the potential of each bucket changes by with an accepted center.
+    potentials: Vec<ExactSum>,
 }
 
-/// Rows that one thread works on at a time: what is known of them, and the potentials of their segments.
+/// Rows that one thread works on at a time: what is known of them, and what the trials are nearer to.
 struct Piece<'p> {
     first: usize,
-    negated: &'p mut [f64],
-    labels: &'p mut [i32],
-    potentials: &'p mut [ExactSum],
-}
-
-/// How the candidates of a step are compared with the rows.
-#[derive(Clone, Copy)]
-struct Step {
-    /// Label of the first candidate, if it is a center.
-    fold: Option<i32>,
-    /// Potentials a segment.
-    trials: usize,
+    negated: &'p [f64],
+    labels: &'p [i32],
+    nearer: &'p mut [u64],
 }
 
 impl<'a, 'd, T: Element> Search<'a, 'd, T> {
     fn new(
-        data: Rows<'d, T>,
-        weights: Option<&'a [f64]>,
-        scale: &Scale,
+        (data, weights, scale): (Rows<'d, T>, Option<&'a [f64]>, &Scale),
+        order: Order<'d, T>,
         (n_clusters, trials): (usize, usize),
         (pool, params): (&'a Pool, &ValidParams),
     ) -> Result<Self> {
         let (n, d) = (data.n_rows(), data.n_columns());
         let threads = pool.useful_threads(n, cost(d, 4 * trials));
         let what = "the potentials";
-        let most = trials.checked_add(1).ok_or(Error::Memory {
-            what,
-            bytes: usize::MAX,
-        })?;
+        let buckets = order.n_buckets();
+        let none = ExactSum::default();
         let worker = |_| {
             Ok(Worker {
-                closer: Closer::new(params.isa, d, most)?,
+                closer: Closer::new(params.isa, d, trials)?,
                 listed: Vec::with_capacity(BLOCK),
+                changes: try_vec(what, trials, none)?,
+                potentials: try_vec(what, buckets, none)?,
             })
         };
-        let segments = n.div_ceil(SEGMENT);
-        let none = ExactSum::default();
         Ok(Self {
             data,
             weights,
             grid: scale.distance_grid(&[]),
             pool,
             workers: (0..threads).map(worker).collect::<Result<_>>()?,
+            order,
             negated: try_vec(what, n, 0.0)?,
             labels: try_vec(what, n, 0)?,
-            current: try_vec(what, segments, none)?,
-            potentials: try_vec(what, segments.saturating_mul(trials), none)?,
+            potentials: try_vec(what, buckets, none)?,
+            nearer: try_vec(what, n.div_ceil(BLOCK).saturating_mul(trials), 0)?,
             trials,
-            candidates: Candidates::new(params.isa, most, &data, scale)?,
+            candidates: Candidates::new(params.isa, trials, &data, scale)?,
             reach: try_vec(what, n_clusters, 0.0)?,
         })
     }
@@ -299,83 +300,130 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
         let (data, weights, grid) = (self.data, self.weights, self.grid);
         self.candidates.load(&data, [center].into_iter());
         let center = self.candidates.exact();
-        let piece = rows_per_piece(data.n_rows(), self.workers.len()).next_multiple_of(SEGMENT);
-        let pieces = self
-            .negated
-            .chunks_mut(piece)
-            .zip(self.current.chunks_mut(piece / SEGMENT));
-        self.pool.for_each(
-            pieces.enumerate(),
-            &mut self.workers,
-            |worker, (at, (negated, sums))| {
-                let dense = &mut worker.closer.dense;
-                for (block, negated) in negated.chunks_mut(BLOCK).enumerate() {
-                    let first = at * piece + block * BLOCK;
-                    dense.compute(&data.source(first, BLOCK), center);
-                    let mut terms = dense.out[0].0;
-                    for (negated, &distance) in negated.iter_mut().zip(&terms) {
-                        *negated = -distance;
-                    }
-                    if let Some(weights) = weights {
-                        for (term, &weight) in terms.iter_mut().zip(&weights[first..]) {
-                            *term *= weight;
-                        }
-                    }
-                    sums[block * BLOCK / SEGMENT].add_all(grid, &terms[..negated.len()]);
-                }
-            },
-        );
-    }
-
-    /// Potential of each segment for each of the rows `drawn`, given the `centers` so far.
-    fn evaluate(&mut self, centers: &[usize], drawn: &[usize]) {
-        // The first center is known to all samples from the start.
-        let (known, chosen) = match centers {
-            [known @ .., chosen] if !known.is_empty() => (known, Some(*chosen)),
-            _ => (centers, None),
-        };
-        let rows = chosen.into_iter().chain(drawn.iter().copied());
-        self.candidates.load(&self.data, rows);
-        self.find_reach(known);
-        let (data, weights, grid) = (self.data, self.weights, self.grid);
-        let (candidates, reach) = (&self.candidates, &self.reach[..known.len()]);
-        let step = Step {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_possible_wrap,
-                reason = "checked by `spread`"
-            )]
-            fold: chosen.map(|_| known.len() as i32),
-            trials: self.trials,
-        };
-        let length = rows_per_piece(data.n_rows(), self.workers.len()).next_multiple_of(SEGMENT);
+        let length = rows_per_piece(data.n_rows(), self.workers.len());
         let pieces = self
             .negated
             .chunks_mut(length)
-            .zip(self.labels.chunks_mut(length))
-            .zip(self.potentials.chunks_mut(length / SEGMENT * self.trials))
-            .zip(self.current.chunks(length / SEGMENT));
+            .zip(self.order.buckets().chunks(length));
         self.pool.for_each(
             pieces.enumerate(),
             &mut self.workers,
-            |worker, (at, (((negated, labels), potentials), current))| {
-                for (sums, &current) in potentials.chunks_exact_mut(step.trials).zip(current) {
-                    sums.fill(current);
+            |worker, (at, (negated, buckets))| {
+                let dense = &mut worker.closer.dense;
+                let blocks = negated.chunks_mut(BLOCK).zip(buckets.chunks(BLOCK));
+                for (block, (negated, buckets)) in blocks.enumerate() {
+                    let first = at * length + block * BLOCK;
+                    dense.compute(&data.source(first, BLOCK), center);
+                    let rows = negated.iter_mut().zip(buckets).zip(&dense.out[0].0);
+                    for (row, ((negated, &bucket), &distance)) in (first..).zip(rows) {
+                        *negated = -distance;
+                        let weight = weights.map_or(1.0, |weights| weights[row]);
+                        worker.potentials[usize::from(bucket)].add(grid, distance * weight);
+                    }
                 }
+            },
+        );
+        self.gather();
+    }
+
+    /// Adds what the workers found to the potentials.
+    fn gather(&mut self) {
+        for worker in &mut self.workers {
+            for (potential, change) in self.potentials.iter_mut().zip(&mut worker.potentials) {
+                potential.merge(std::mem::take(change));
+            }
+        }
+    }
+
+    /// Compares the rows `drawn` with the samples, given the `centers` so far.
+    fn evaluate(&mut self, centers: &[usize], drawn: &[usize]) {
+        self.candidates.load(&self.data, drawn.iter().copied());
+        self.find_reach(centers);
+        let (data, weights, grid) = (self.data, self.weights, self.grid);
+        let (candidates, reach) = (&self.candidates, &self.reach[..centers.len()]);
+        for worker in &mut self.workers {
+            worker.changes.fill(ExactSum::default());
+        }
+        let length = rows_per_piece(data.n_rows(), self.workers.len());
+        let pieces = self
+            .negated
+            .chunks(length)
+            .zip(self.labels.chunks(length))
+            .zip(self.nearer.chunks_mut(length.div_ceil(BLOCK) * self.trials));
+        self.pool.for_each(
+            pieces.enumerate(),
+            &mut self.workers,
+            |worker, (at, ((negated, labels), nearer))| {
+                nearer.fill(0);
                 let mut piece = Piece {
                     first: at * length,
                     negated,
                     labels,
-                    potentials,
+                    nearer,
                 };
-                worker.compare(
-                    &mut piece,
-                    (&data, weights, grid),
-                    (candidates, reach),
-                    step,
-                );
+                worker.compare(&mut piece, (&data, weights, grid), (candidates, reach));
             },
         );
+    }
+
+    /// Makes a trial, the last of `centers`, one of them.
+    fn accept(&mut self, centers: &[usize], trial: usize) {
+        let [known @ .., chosen] = centers else {
+            return;
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_possible_wrap,
+            reason = "checked by `spread`"
+        )]
+        let label = known.len() as i32;
+        let (data, weights, grid) = (self.data, self.weights, self.grid);
+        self.candidates.load(&data, [*chosen].into_iter());
+        let center = self.candidates.exact();
+        let (buckets, trials) = (self.order.buckets(), self.trials);
+        let length = rows_per_piece(data.n_rows(), self.workers.len());
+        let pieces = self
+            .negated
+            .chunks_mut(length)
+            .zip(self.labels.chunks_mut(length))
+            .zip(self.nearer.chunks(length.div_ceil(BLOCK) * trials));
+        self.pool.for_each(
+            pieces.enumerate(),
+            &mut self.workers,
+            |worker, (at, ((negated, labels), nearer))| {
+                let first = at * length;
+                let dense = &mut worker.closer.dense;
+                let mut settle = |listed: &mut Vec<usize>| {
+                    dense.compute(&data.listed(listed, &[]), center);
+                    for (&row, &distance) in listed.iter().zip(&dense.out[0].0) {
+                        let weight = weights.map_or(1.0, |weights| weights[row]);
+                        let nearest = &mut negated[row - first];
+                        let potential = &mut worker.potentials[usize::from(buckets[row])];
+                        potential.subtract(grid, -*nearest * weight);
+                        potential.add(grid, distance * weight);
+                        *nearest = -distance;
+                        labels[row - first] = label;
+                    }
+                    listed.clear();
+                };
+                let listed = &mut worker.listed;
+                listed.clear();
+                for (block, nearer) in nearer.chunks_exact(trials).enumerate() {
+                    for i in ones(nearer[trial]) {
+                        let row = first + block * BLOCK + i;
+                        data.prefetch(row);
+                        listed.push(row);
+                        if listed.len() == BLOCK {
+                            settle(listed);
+                        }
+                    }
+                }
+                if !listed.is_empty() {
+                    settle(listed);
+                }
+            },
+        );
+        self.gather();
     }
 
     /// Up to which distance the samples of each center are out of the candidates' reach. With computed squared distances
@@ -407,65 +455,36 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
         );
     }
 
-    fn segment_sums(&self, trial: usize) -> impl Iterator<Item = ExactSum> + '_ {
-        self.potentials
-            .iter()
-            .skip(trial)
-            .step_by(self.trials)
-            .copied()
+    fn potential(&self) -> ExactSum {
+        let mut total = ExactSum::default();
+        for &potential in &self.potentials {
+            total.merge(potential);
+        }
+        total
     }
 
-    /// Takes the trial with the least potential, the first of equals.
-    fn choose(&mut self) -> usize {
+    /// The trial with the least potential, the first of equals.
+    fn choose(&self) -> usize {
+        let current = self.potential();
         let mut best = (f64::INFINITY, 0);
         for trial in 0..self.trials {
-            let mut sum = ExactSum::default();
-            for segment in self.segment_sums(trial) {
-                sum.merge(segment);
+            let mut potential = current;
+            for worker in &self.workers {
+                potential.merge(worker.changes[trial]);
             }
-            if sum.value() < best.0 {
-                best = (sum.value(), trial);
+            if potential.value() < best.0 {
+                best = (potential.value(), trial);
             }
-        }
-        let sums = self.potentials.iter().skip(best.1).step_by(self.trials);
-        for (current, &sum) in self.current.iter_mut().zip(sums) {
-            *current = sum;
         }
         best.1
     }
 
-    /// The first row up to which the potential, `chosen` included in the centers, sums to more than `target`. Prefix
-    /// sums are exact and rounding is monotone, so the answer does not depend on the segments.
-    fn row_at(&mut self, target: f64, chosen: usize) -> Option<usize> {
-        let mut prefix = ExactSum::default();
-        let segment = self.current.iter().position(|&segment| {
-            let mut through = prefix;
-            through.merge(segment);
-            let found = through.value() > target;
-            if !found {
-                prefix = through;
-            }
-            found
-        })?;
-        let mut center = vec![0.0; self.data.n_columns()];
-        self.data.read_row(chosen, &mut center);
-        let dense = &mut self.workers.first_mut()?.closer.dense;
-        let end = self.data.n_rows().min((segment + 1) * SEGMENT);
-        for first in (segment * SEGMENT..end).step_by(BLOCK) {
-            dense.compute(&self.data.source(first, BLOCK), &center);
-            let rows = first..end.min(first + BLOCK);
-            for (row, &distance) in rows.zip(&dense.out[0].0) {
-                let nearest = (-self.negated[row]).min(distance);
-                prefix.add(
-                    self.grid,
-                    nearest * self.weights.map_or(1.0, |weights| weights[row]),
-                );
-                if prefix.value() > target {
-                    return Some(row);
-                }
-            }
-        }
-        None
+    /// The first row, in order, up to which the potential sums to more than `target`.
+    fn row_at(&mut self, target: f64) -> Option<usize> {
+        let (negated, weights) = (&self.negated, self.weights);
+        self.order.find(&self.potentials, self.grid, target, |row| {
+            -negated[row] * weights.map_or(1.0, |weights| weights[row])
+        })
     }
 }
 
@@ -477,7 +496,6 @@ impl<T: Element> Worker<T> {
         piece: &mut Piece<'_>,
         data: (&Rows<'_, T>, Option<&[f64]>, Grid),
         (candidates, reach): (&Candidates<T>, &[f64]),
-        step: Step,
     ) {
         /// Rows in reach from which on a block is read as it lies.
         const MANY: u32 = 32;
@@ -497,21 +515,20 @@ impl<T: Element> Worker<T> {
                     data,
                     candidates,
                     &rows.source(piece.first + first, end - first),
-                    step,
                 );
             } else {
                 for i in ones(near) {
                     rows.prefetch(piece.first + first + i);
                     self.listed.push(piece.first + first + i);
                     if self.listed.len() == BLOCK {
-                        self.block_listed(piece, data, candidates, step);
+                        self.block_listed(piece, data, candidates);
                     }
                 }
             }
             first = end;
         }
         if !self.listed.is_empty() {
-            self.block_listed(piece, data, candidates, step);
+            self.block_listed(piece, data, candidates);
         }
     }
 
@@ -520,10 +537,9 @@ impl<T: Element> Worker<T> {
         piece: &mut Piece<'_>,
         data: (&Rows<'_, T>, Option<&[f64]>, Grid),
         candidates: &Candidates<T>,
-        step: Step,
     ) {
         let listed = std::mem::take(&mut self.listed);
-        self.block(piece, data, candidates, &data.0.listed(&listed, &[]), step);
+        self.block(piece, data, candidates, &data.0.listed(&listed, &[]));
         self.listed = listed;
         self.listed.clear();
     }
@@ -535,7 +551,6 @@ impl<T: Element> Worker<T> {
         (rows, weights, grid): (&Rows<'_, T>, Option<&[f64]>, Grid),
         candidates: &Candidates<T>,
         source: &Source<'_, T>,
-        step: Step,
     ) {
         let closer = &mut self.closer;
         let count = source.len();
@@ -552,76 +567,60 @@ impl<T: Element> Worker<T> {
                 *weight = weights[source.index(i)];
             }
         }
-        closer.compare(candidates, (rows, source), step.fold.is_some(), grid);
-        let mut nearer = closer.nearer[..candidates.len()].iter();
-        let (mut changes, mut lines) = (closer.changes.iter(), closer.distances.iter());
-        if let Some(label) = step.fold {
-            if let (Some(&nearer), Some(line)) = (nearer.next(), lines.next()) {
-                for i in ones(nearer) {
-                    let at = source.index(i) - piece.first;
-                    piece.negated[at] = -line.0[i];
-                    piece.labels[at] = label;
-                }
-            }
-            changes.next();
+        closer.compare(candidates, (rows, source), grid);
+        let trials = candidates.len();
+        for (change, &block) in self.changes.iter_mut().zip(&closer.changes) {
+            change.merge(block);
         }
-        if source.down().is_some() {
-            // A block as it lies is within one segment.
-            let segment = (source.index(0) - piece.first) / SEGMENT;
-            let sums = &mut piece.potentials[segment * step.trials..][..step.trials];
-            for (sum, &change) in sums.iter_mut().zip(changes) {
-                sum.merge(change);
+        for (trial, &nearer) in closer.nearer[..trials].iter().enumerate() {
+            if source.down().is_some() {
+                let block = (source.index(0) - piece.first) / BLOCK;
+                piece.nearer[block * trials + trial] = nearer;
+                continue;
             }
-            return;
-        }
-        let samples = &closer.samples;
-        for (trial, (&nearer, line)) in nearer.zip(lines).enumerate() {
             for i in ones(nearer) {
-                let segment = (source.index(i) - piece.first) / SEGMENT;
-                let sum = &mut piece.potentials[segment * step.trials + trial];
-                sum.add(grid, line.0[i] * samples.weights.0[i]);
-                sum.subtract(grid, samples.nearest.0[i] * samples.weights.0[i]);
+                let at = source.index(i) - piece.first;
+                piece.nearer[at / BLOCK * trials + trial] |= 1 << (at % BLOCK);
             }
         }
     }
-}
-
-fn total(sums: &[ExactSum]) -> ExactSum {
-    let mut total = ExactSum::default();
-    for &sum in sums {
-        total.merge(sum);
-    }
-    total
 }
 
 /// A row drawn by weight.
-pub(crate) fn first_row(
-    n: usize,
+fn first_row<T: Element>(
+    order: &mut Order<'_, T>,
     weights: Option<&[f64]>,
     scale: &Scale,
     random: &mut Random,
-) -> usize {
+) -> Result<usize> {
     let unit = random.unit();
+    let n = order.buckets().len();
     let Some(weights) = weights else {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "below n, and n < 2^53"
-        )]
-        return ((unit * n as f64) as usize).min(n - 1);
+        return Ok(order.nth(part_of(unit, n)));
     };
     let grid = Grid::new(scale.max_weight, scale.n_rows);
-    let mut sum = ExactSum::default();
-    for &weight in weights {
-        sum.add(grid, weight);
+    let mut sums = try_vec("the weights", order.n_buckets(), ExactSum::default())?;
+    for (&bucket, &weight) in order.buckets().iter().zip(weights) {
+        sums[usize::from(bucket)].add(grid, weight);
     }
-    let target = (unit * sum.value()).min(sum.value().next_down());
-    let mut prefix = ExactSum::default();
-    let found = weights.iter().position(|&weight| {
-        prefix.add(grid, weight);
-        prefix.value() > target
-    });
-    found.unwrap_or(n - 1)
+    let mut total = ExactSum::default();
+    for &sum in &sums {
+        total.merge(sum);
+    }
+    let target = (unit * total.value()).min(total.value().next_down());
+    let found = order.find(&sums, grid, target, |row| weights[row]);
+    Ok(found.unwrap_or(n - 1))
+}
+
+/// A number below `n` from one in [0, 1).
+pub(crate) fn part_of(unit: f64, n: usize) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "below n, and n < 2^53"
+    )]
+    let part = (unit * n as f64) as usize;
+    part.min(n - 1)
 }
 
 /// The lowest row not among `used`, for when every row already lies on a center.

@@ -10,6 +10,25 @@ use rust_kmeans_core::{
     squared_distance,
 };
 
+/// The rows in order of the sums of their features times fixed factors from 1 to 2, equal ones by their values.
+fn in_order(rows: &[Vec<f64>]) -> Vec<usize> {
+    let mut random = Random::new(0);
+    let factors: Vec<_> = rows[0].iter().map(|_| 1.0 + random.unit()).collect();
+    let height = |row: &[f64]| {
+        let mut lanes = [0.0; 8];
+        for (j, (x, factor)) in row.iter().zip(&factors).enumerate() {
+            lanes[j % 8] += x * factor;
+        }
+        lanes.iter().fold(0.0, |sum: f64, lane| sum + lane)
+    };
+    let mut order: Vec<_> = (0..rows.len()).collect();
+    order.sort_by(|&a, &b| {
+        let heights = height(&rows[a]).total_cmp(&height(&rows[b]));
+        heights.then(rows[a].partial_cmp(&rows[b]).expect("finite"))
+    });
+    order
+}
+
 /// Greedy k-means++ by its definition: all distances in float64, all potentials summed over all rows.
 fn reference<T: Element>(
     data: &Array2<T>,
@@ -40,10 +59,11 @@ fn reference<T: Element>(
         }
         sum.value()
     };
+    let order = in_order(&rows);
     let row_at = |grid: Grid, terms: &[f64], target: f64| {
         let mut prefix = ExactSum::default();
-        terms.iter().position(|&term| {
-            prefix.add(grid, term);
+        order.iter().copied().find(|&row| {
+            prefix.add(grid, terms[row]);
             prefix.value() > target
         })
     };
@@ -55,7 +75,7 @@ fn reference<T: Element>(
         reason = "a row number"
     )]
     let first = match weights {
-        None => ((unit * n as f64) as usize).min(n - 1),
+        None => order[((unit * n as f64) as usize).min(n - 1)],
         Some(weights) => {
             let grid = Grid::new(scale.max_weight, scale.n_rows);
             let total = sum(grid, weights);
@@ -178,6 +198,54 @@ fn pruned_seeds_of_many_rows_and_many_clusters_are_those_of_all_float64_distance
         check(&hard::<f64>(kind, 1_500, 3, 5), 300, None, 10, 3);
     }
     check(&hard::<f32>(0, 400, 400, 6), 20, None, 11, 6);
+}
+
+/// The centers of greedy k-means++, in order.
+fn greedy(data: &Array2<f64>, k: usize, weights: Option<&[f64]>, seed: u64) -> Array2<f64> {
+    let params = common::params(None, 2, 1);
+    let rows = Rows::new(data.view());
+    kmeans_plusplus(rows, k, weights, seed, None, &params, &mut common::go_on())
+        .expect("valid input")
+        .centers
+}
+
+/// The numbers below `n` in an order that follows from `seed`.
+fn shuffled(n: usize, seed: u64) -> Vec<usize> {
+    let random = Random::new(seed);
+    let mut rows: Vec<_> = (0..n).collect();
+    rows.sort_by(|&a, &b| {
+        random
+            .unit_at(a as u64)
+            .total_cmp(&random.unit_at(b as u64))
+    });
+    rows
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn seeds_are_the_same_for_any_order_of_the_rows(
+        kind in 0_usize..10, n in 1_usize..2_000, d in 1_usize..20, k in 1_usize..12, seed in any::<u64>(),
+    ) {
+        let data = hard::<f64>(kind, n, d, seed);
+        let distinct = data.rows().into_iter().map(|row| format!("{row:?}"));
+        let k = k.min(distinct.collect::<std::collections::BTreeSet<_>>().len());
+        let other = data.select(ndarray::Axis(0), &shuffled(n, seed));
+        prop_assert_eq!(greedy(&data, k, None, seed), greedy(&other, k, None, seed));
+    }
+
+    #[test]
+    fn a_weight_draws_like_as_many_rows(
+        n in 20_usize..600, d in 1_usize..20, k in 1_usize..12, seed in any::<u64>(),
+    ) {
+        let data = common::blobs::<f64>(n, d, 5, seed);
+        let times: Vec<_> = (0..n).map(|i| i * 7 % 5).collect();
+        let weights: Vec<_> = times.iter().map(|&times| times as f64).collect();
+        let repeated: Vec<_> = (0..n).flat_map(|row| std::iter::repeat_n(row, times[row])).collect();
+        let repeated = data.select(ndarray::Axis(0), &repeated);
+        prop_assert_eq!(greedy(&data, k, Some(&weights), seed), greedy(&repeated, k, None, seed));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ same bits for any number of threads and any split of the rows.
 """
 
 from rust_kmeans._core import Partial, Scale, __version__, assign_block, block_scale, kernel_info
-from rust_kmeans._kmeans import KMeans, kmeans_plusplus, kmeans_sweep
+from rust_kmeans._kmeans import KMeans, k_means, kmeans_plusplus, kmeans_sweep
 
 __all__ = [
     "KMeans",
@@ -14,6 +14,7 @@ __all__ = [
     "__version__",
     "assign_block",
     "block_scale",
+    "k_means",
     "kernel_info",
     "kmeans_plusplus",
     "kmeans_sweep",

@@ -26,7 +26,7 @@ Weights = NDArray[np.float64] | None
 RandomState = int | np.random.RandomState | None
 InitName = Literal["k-means++", "k-means||", "random"]
 Init = InitName | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
-Algorithm = Literal["auto", "lloyd", "hamerly"]
+Algorithm = Literal["auto", "lloyd", "hamerly", "elkan"]
 # What the runs of one fit start from, as `_core.fit` takes it.
 Start = tuple[InitName, int, list[int]] | list[Floats]
 
@@ -58,10 +58,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Makes the starting centers reproducible. They differ from those scikit-learn draws.
     copy_x : bool, default=True
         Accepted for compatibility; X is neither copied nor changed.
-    algorithm : {"auto", "lloyd", "hamerly"}, default="auto"
+    algorithm : {"auto", "lloyd", "hamerly", "elkan"}, default="auto"
         How labels are found: distances to all centers for every sample ("lloyd"), or only for samples whose
         label is not proven by bounds ("hamerly", 4 or 8 bytes a sample). "auto" chooses for each iteration.
-        The result does not depend on it.
+        "elkan", scikit-learn's name for bounds, is taken as "hamerly". The result does not depend on it.
     n_threads : int or None, default=None
         Threads; None for ``RAYON_NUM_THREADS`` or the CPUs at hand. The result does not depend on it.
 
@@ -112,7 +112,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "copy_x": ["boolean"],
-        "algorithm": [StrOptions({"auto", "lloyd", "hamerly"})],
+        "algorithm": [StrOptions({"auto", "lloyd", "hamerly", "elkan"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
@@ -232,7 +232,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             and self.verbose == 0
             and (self.random_state is None or type(self.random_state) is int)
             and self.copy_x is True
-            and _is_one_of(self.algorithm, ("auto", "lloyd", "hamerly"))
+            and _is_one_of(self.algorithm, ("auto", "lloyd", "hamerly", "elkan"))
             and (self.n_threads is None or _is_count(self.n_threads))
         )
 
@@ -258,34 +258,60 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return samples
 
     def _runs(self) -> int:
+        if isinstance(self.init, str):
+            drawn_well = self.init != "random"
+        elif callable(self.init):
+            drawn_well = False
+        else:
+            return 1
         if self.n_init != "auto":
             return self.n_init
-        return 1 if isinstance(self.init, str) and self.init != "random" else 10
+        return 1 if drawn_well else 10
+
+    def _warn_of_parameters(self) -> None:
+        """Warn, as scikit-learn does, of parameters that have no effect."""
+        given = not (isinstance(self.init, str) or callable(self.init))
+        if given and self.n_init not in ("auto", 1):
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={self.n_init}.",
+                RuntimeWarning,
+                # Whoever called `fit`.
+                stacklevel=4,
+            )
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster: distances to it are computed.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _start(self, X: Floats) -> Start:
         """Return what the kernel starts from, for each run."""
         init: Any = self.init
+        # scikit-learn's name, which its own tests read.
+        self._n_init = self._runs()
         if not (isinstance(init, str) or callable(init)):
             # Nothing is drawn, and making a generator takes longer than a small fit.
             return [self._given(X, init)]
-        runs = self._runs()
         random_state = check_random_state(self.random_state)
         if isinstance(init, str):
             # Validated before: one of the names that the kernel knows.
             name = cast(InitName, init)
-            seeds = [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(runs)]
+            seeds = [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(self._n_init)]
             return name, self.n_clusters, seeds
-        return [self._given(X, init(X, self.n_clusters, random_state)) for _ in range(runs)]
+        return [self._given(X, init(X, self.n_clusters, random_state)) for _ in range(self._n_init)]
 
     def _given(self, X: Floats, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
         # The kernel checks values itself; an array of the right type needs no more.
         ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
         centers: Floats = start if ready else check_array(start, dtype=X.dtype)
-        if centers.shape != (self.n_clusters, X.shape[1]):
-            msg = (
-                f"The shape of the initial centers {centers.shape} does not match "
-                f"(n_clusters={self.n_clusters}, n_features={X.shape[1]})."
-            )
+        wrong = f"The shape of the initial centers {centers.shape} does not match the number of"
+        if centers.shape[0] != self.n_clusters:
+            msg = f"{wrong} clusters {self.n_clusters}."
+            raise ValueError(msg)
+        if centers.shape[1] != X.shape[1]:
+            msg = f"{wrong} features of the data {X.shape[1]}."
             raise ValueError(msg)
         return centers
 
@@ -350,7 +376,7 @@ def kmeans_sweep(
         As for `KMeans`.
     random_state : int, RandomState instance or None, default=None
         Makes the starting centers reproducible; an int is the seed of each fit.
-    algorithm : {"auto", "lloyd", "hamerly"}, default="auto"
+    algorithm : {"auto", "lloyd", "hamerly", "elkan"}, default="auto"
         As for `KMeans`; the result does not depend on it.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights, finite and not negative; None for 1 each.
@@ -418,6 +444,7 @@ def _fit_together(models: Sequence[KMeans], X: ArrayLike, sample_weight: ArrayLi
         if data.shape[0] < model.n_clusters:
             msg = f"n_samples={data.shape[0]} should be >= n_clusters={model.n_clusters}."
             raise ValueError(msg)
+        model._warn_of_parameters()
     weights = _weights(sample_weight)
     fits = _core.fit(
         data,
@@ -425,7 +452,7 @@ def _fit_together(models: Sequence[KMeans], X: ArrayLike, sample_weight: ArrayLi
         sample_weight=weights,
         max_iter=first.max_iter,
         tol=first.tol,
-        algorithm=first.algorithm,
+        algorithm="hamerly" if first.algorithm == "elkan" else first.algorithm,
         n_threads=first.n_threads,
     )
     for model, fit in zip(models, fits, strict=True):
@@ -437,6 +464,7 @@ def kmeans_plusplus(
     n_clusters: int,
     *,
     sample_weight: ArrayLike | None = None,
+    x_squared_norms: ArrayLike | None = None,
     random_state: RandomState = None,
     n_local_trials: int | None = None,
     n_threads: int | None = None,
@@ -451,6 +479,8 @@ def kmeans_plusplus(
         Number of centers, at most the number of samples.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights, finite and not negative; None for 1 each.
+    x_squared_norms : array-like of shape (n_samples,), default=None
+        Accepted for compatibility; only its length is looked at.
     random_state : int, RandomState instance or None, default=None
         Makes the draw reproducible.
     n_local_trials : int, default=None
@@ -475,6 +505,14 @@ def kmeans_plusplus(
     D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
     """
     data: Floats = check_array(X, dtype=_FLOATS, ensure_all_finite=False)
+    if x_squared_norms is not None:
+        length = np.shape(x_squared_norms)[:1]
+        if length != data.shape[:1]:
+            msg = (
+                f"The length of x_squared_norms {length} should be equal to the length of n_samples "
+                f"{data.shape[:1]}."
+            )
+            raise ValueError(msg)
     seed = int(check_random_state(random_state).randint(2**63, dtype=np.int64))
     return _core.kmeans_plusplus(
         data,
@@ -484,6 +522,71 @@ def kmeans_plusplus(
         n_local_trials=n_local_trials,
         n_threads=n_threads,
     )
+
+
+def k_means(
+    X: ArrayLike,
+    n_clusters: int,
+    *,
+    sample_weight: ArrayLike | None = None,
+    init: Init = "k-means++",
+    n_init: int | Literal["auto"] = "auto",
+    max_iter: int = 300,
+    verbose: int = 0,
+    tol: float = 1e-4,
+    random_state: RandomState = None,
+    copy_x: bool = True,
+    algorithm: Algorithm = "auto",
+    return_n_iter: bool = False,
+    n_threads: int | None = None,
+) -> tuple[Floats, NDArray[np.int32], float] | tuple[Floats, NDArray[np.int32], float, int]:
+    """Fit `KMeans` and return what it found, as `sklearn.cluster.k_means`.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Samples.
+    n_clusters : int
+        Number of clusters, at most the number of samples.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights, finite and not negative; None for 1 each.
+    init, n_init, max_iter, verbose, tol, random_state, copy_x, algorithm, n_threads
+        As for `KMeans`.
+    return_n_iter : bool, default=False
+        Whether the number of iterations is returned too.
+
+    Returns
+    -------
+    centroid : ndarray of shape (n_clusters, n_features), dtype of X
+        The centers.
+    label : ndarray of shape (n_samples,), int32
+        Nearest center of each sample; of equal distances the lowest index.
+    inertia : float
+        Weighted sum of squared distances to the nearest centers, in squared units of X.
+    best_n_iter : int
+        Iterations of the best run; only if `return_n_iter`.
+
+    Raises
+    ------
+    ValueError
+        For parameters, shapes and values that are not valid.
+    TypeError
+        For data that are not numbers.
+    """
+    model = KMeans(
+        n_clusters,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        verbose=verbose,
+        random_state=random_state,
+        copy_x=copy_x,
+        algorithm=algorithm,
+        n_threads=n_threads,
+    ).fit(X, sample_weight=sample_weight)
+    found = model.cluster_centers_, model.labels_, model.inertia_
+    return (*found, model.n_iter_) if return_n_iter else found
 
 
 def _is_count(value: object) -> bool:

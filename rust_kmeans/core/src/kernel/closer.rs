@@ -223,33 +223,30 @@ impl<T: Element> Closer<T> {
         })
     }
 
-    /// Compares the samples of `source`, at most one block, with all candidates. With `fold`, the first candidate is a
-    /// center: `samples.nearest` learns of it before the others are compared. `changes` are sums over `grid`.
+    /// Compares the samples of `source`, at most one block, with all candidates; `changes` are sums over `grid`.
     #[inline]
     pub(crate) fn compare(
         &mut self,
         candidates: &Candidates<T>,
         (rows, source): (&Rows<'_, T>, &Source<'_, T>),
-        fold: bool,
         grid: Grid,
     ) {
         match candidates.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Candidates::new` checked that the CPU has it.
-            Isa::Avx512 => unsafe { avx512(self, candidates, (rows, source), fold, grid) },
+            Isa::Avx512 => unsafe { avx512(self, candidates, (rows, source), grid) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Candidates::new` checked that the CPU has it.
-            Isa::Avx2 => unsafe { avx2(self, candidates, (rows, source), fold, grid) },
+            Isa::Avx2 => unsafe { avx2(self, candidates, (rows, source), grid) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: `Candidates::new` checked that the CPU has it.
-            Isa::Neon => unsafe { neon(self, candidates, (rows, source), fold, grid) },
+            Isa::Neon => unsafe { neon(self, candidates, (rows, source), grid) },
             // SAFETY: plain Rust needs no instruction set.
             _ => unsafe {
                 compare::<T::Scalar, <f64 as LanesOf>::Scalar, 2>(
                     self,
                     candidates,
                     (rows, source),
-                    fold,
                     grid,
                 );
             },
@@ -269,13 +266,12 @@ macro_rules! shell {
             work: &mut Closer<T>,
             candidates: &Candidates<T>,
             rows: (&Rows<'_, T>, &Source<'_, T>),
-            fold: bool,
             grid: Grid,
         ) {
             // SAFETY: the caller vouches for the instruction set.
             unsafe {
                 compare::<T::$lanes, <f64 as LanesOf>::$lanes, $registers>(
-                    work, candidates, rows, fold, grid,
+                    work, candidates, rows, grid,
                 );
             }
         }
@@ -298,7 +294,6 @@ unsafe fn compare<V: Lanes, W: Lanes<Elem = f64>, const M: usize>(
     work: &mut Closer<V::Elem>,
     candidates: &Candidates<V::Elem>,
     (rows, source): (&Rows<'_, V::Elem>, &Source<'_, V::Elem>),
-    fold: bool,
     grid: Grid,
 ) {
     let count = source.len().min(BLOCK);
@@ -337,7 +332,7 @@ unsafe fn compare<V: Lanes, W: Lanes<Elem = f64>, const M: usize>(
             work.distances[c] = *line;
         }
     }
-    let nearest = &mut work.samples.nearest;
+    let nearest = &work.samples.nearest;
     let weights = &work.samples.weights;
     let mut before = None;
     for c in 0..candidates.len() {
@@ -349,9 +344,7 @@ unsafe fn compare<V: Lanes, W: Lanes<Elem = f64>, const M: usize>(
         // SAFETY: the caller vouches for the instruction set.
         let nearer = unsafe { fold_least::<W>(nearest, &mut least) } & all;
         work.nearer[c] = nearer;
-        if fold && c == 0 {
-            *nearest = least;
-        } else if nearer != 0 {
+        if nearer != 0 {
             // SAFETY: the caller vouches for the instruction set.
             unsafe {
                 let before = match before {

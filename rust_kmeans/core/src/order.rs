@@ -1,0 +1,271 @@
+//! Rows in an order that follows from their values alone, so that what is drawn from it does not depend on the order of
+//! the data.
+//!
+//! # The order
+//! By height: the sum of the features, each times a fixed factor from 1 to 2. Rows of the same height lie in the order of
+//! their values, the first feature first; equal rows in that of the data. Rounding the data moves a row past few others.
+//!
+//! To sort all rows would take longer than to draw from them. They are distributed to buckets of neighbouring heights,
+//! and a bucket is sorted once a draw falls into it.
+
+use std::cmp::Ordering;
+
+use crate::element::Element;
+use crate::error::{Result, try_vec};
+use crate::exact_sum::{ExactSum, Grid};
+use crate::pool::{Pool, rows_per_piece};
+use crate::seeding::Random;
+use crate::view::Rows;
+
+/// Rows of a bucket, about; any number gives the same order.
+const ROWS: usize = 256;
+/// Buckets at most, so that a number of 16 bits tells them apart and what is known of each stays in a core's cache.
+const MOST: usize = 2048;
+/// Heights whose quantiles part the buckets, in units of the number of buckets.
+const SAMPLED: usize = 4;
+/// Parts of a height that are summed side by side.
+const LANES: usize = 8;
+
+/// The order of the rows of a data set.
+pub(crate) struct Order<'d, T> {
+    data: Rows<'d, T>,
+    factors: Vec<f64>,
+    /// Bucket of each row.
+    buckets: Vec<u16>,
+    /// Where each bucket begins among `rows`, and where the last one ends.
+    starts: Vec<usize>,
+    /// Rows by bucket, those of a sorted one in order.
+    rows: Vec<usize>,
+    sorted: Vec<bool>,
+}
+
+impl<'d, T: Element> Order<'d, T> {
+    /// Reads all data once.
+    pub(crate) fn new(data: Rows<'d, T>, pool: &Pool) -> Result<Self> {
+        let (n, d) = (data.n_rows(), data.n_columns());
+        let what = "the order of the rows";
+        let mut random = Random::new(0);
+        let mut factors = try_vec(what, d, 0.0)?;
+        factors.fill_with(|| 1.0 + random.unit());
+        let count = (n / ROWS).clamp(1, MOST);
+        let mut order = Self {
+            data,
+            factors,
+            buckets: try_vec(what, n, 0)?,
+            starts: try_vec(what, count + 1, 0)?,
+            rows: try_vec(what, n, 0)?,
+            sorted: try_vec(what, count, false)?,
+        };
+        if count > 1 {
+            order.distribute(count, pool)?;
+        }
+        order.list();
+        Ok(order)
+    }
+
+    /// Finds the bucket of each row.
+    fn distribute(&mut self, count: usize, pool: &Pool) -> Result<()> {
+        let (data, factors) = (self.data, self.factors.as_slice());
+        let (n, d) = (data.n_rows(), data.n_columns());
+        let what = "the order of the rows";
+        let mut scratch = try_vec(what, d, 0.0)?;
+        let taken = count * SAMPLED;
+        let mut sample = try_vec(what, taken, 0.0)?;
+        for (i, height) in sample.iter_mut().enumerate() {
+            *height = height_of(data, i * (n / taken), factors, &mut scratch);
+        }
+        sample.sort_unstable_by(f64::total_cmp);
+        let splits = Splits::new(sample.into_iter().step_by(SAMPLED).skip(1).collect());
+        let threads = pool.useful_threads(n, d * 2 + 64);
+        let piece = rows_per_piece(n, threads);
+        let mut scratch = vec![scratch; threads];
+        pool.for_each(
+            self.buckets.chunks_mut(piece).enumerate(),
+            &mut scratch,
+            |scratch, (at, buckets)| {
+                for (row, bucket) in (at * piece..).zip(buckets) {
+                    let height = height_of(data, row, factors, scratch);
+                    #[expect(clippy::cast_possible_truncation, reason = "below MOST")]
+                    let found = splits.up_to(height) as u16;
+                    *bucket = found;
+                }
+            },
+        );
+        Ok(())
+    }
+
+    /// Lists the rows by bucket.
+    fn list(&mut self) {
+        for &bucket in &self.buckets {
+            self.starts[usize::from(bucket)] += 1;
+        }
+        let mut end = 0;
+        for start in &mut self.starts {
+            end += *start;
+            *start = end;
+        }
+        for (row, &bucket) in self.buckets.iter().enumerate().rev() {
+            let start = &mut self.starts[usize::from(bucket)];
+            *start -= 1;
+            self.rows[*start] = row;
+        }
+    }
+
+    /// Bucket of each row.
+    pub(crate) fn buckets(&self) -> &[u16] {
+        &self.buckets
+    }
+
+    /// Number of buckets.
+    pub(crate) fn n_buckets(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// The row at a place of the order, which is less than the number of rows.
+    pub(crate) fn nth(&mut self, place: usize) -> usize {
+        self.sort(self.starts.partition_point(|&start| start <= place) - 1);
+        self.rows[place]
+    }
+
+    /// The first row up to which the terms, not negative, sum to more than `target`; `sums` are those of the buckets.
+    /// Prefix sums are exact and rounding is monotone, so the answer does not depend on the buckets.
+    pub(crate) fn find(
+        &mut self,
+        sums: &[ExactSum],
+        grid: Grid,
+        target: f64,
+        term: impl Fn(usize) -> f64,
+    ) -> Option<usize> {
+        let mut prefix = ExactSum::default();
+        let bucket = sums.iter().position(|&sum| {
+            let mut through = prefix;
+            through.merge(sum);
+            let found = through.value() > target;
+            if !found {
+                prefix = through;
+            }
+            found
+        })?;
+        self.sort(bucket);
+        let rows = &self.rows[self.starts[bucket]..self.starts[bucket + 1]];
+        rows.iter().copied().find(|&row| {
+            prefix.add(grid, term(row));
+            prefix.value() > target
+        })
+    }
+
+    fn sort(&mut self, bucket: usize) {
+        if std::mem::replace(&mut self.sorted[bucket], true) {
+            return;
+        }
+        let (data, factors) = (self.data, self.factors.as_slice());
+        let mut scratch = vec![0.0; data.n_columns()];
+        let rows = &mut self.rows[self.starts[bucket]..self.starts[bucket + 1]];
+        let mut keyed: Vec<_> = rows
+            .iter()
+            .map(|&row| (height_of(data, row, factors, &mut scratch), row))
+            .collect();
+        keyed.sort_unstable_by(|&(height, row), &(other_height, other)| {
+            let values = || by_values(data, row, other).then(row.cmp(&other));
+            height.total_cmp(&other_height).then_with(values)
+        });
+        for (row, (_, sorted)) in rows.iter_mut().zip(keyed) {
+            *row = sorted;
+        }
+    }
+}
+
+/// Heights that part the buckets, and where to look for one among them: a search through all would take longer than to
+/// compute the height.
+struct Splits {
+    /// In ascending order.
+    heights: Vec<f64>,
+    lowest: f64,
+    cells_per_height: f64,
+    /// How many splits lie in cells before each one, cells being equal parts of their range.
+    before: Vec<u16>,
+}
+
+impl Splits {
+    /// Cells a split.
+    const CELLS: usize = 2;
+
+    fn new(heights: Vec<f64>) -> Self {
+        let (lowest, highest) = (heights[0], heights[heights.len() - 1]);
+        let cells = heights.len() * Self::CELLS;
+        let mut splits = Self {
+            lowest,
+            cells_per_height: cells as f64 / (highest - lowest),
+            before: vec![0; cells + 1],
+            heights,
+        };
+        for at in 0..splits.heights.len() {
+            let cell = splits.cell(splits.heights[at]);
+            splits.before[cell + 1] += 1;
+        }
+        for cell in 0..cells {
+            splits.before[cell + 1] += splits.before[cell];
+        }
+        splits
+    }
+
+    /// The cell of a height: none lies in an earlier one than a lesser height. Where all splits are the same, there are two.
+    #[inline(always)]
+    fn cell(&self, height: f64) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "what is out of range is meant to be cut at its ends"
+        )]
+        let cell = ((height - self.lowest) * self.cells_per_height) as usize;
+        cell.min(self.before.len() - 2)
+    }
+
+    /// How many splits are at most a height.
+    #[inline(always)]
+    fn up_to(&self, height: f64) -> usize {
+        let cell = self.cell(height);
+        let [first, end] = [self.before[cell], self.before[cell + 1]].map(usize::from);
+        first + self.heights[first..end].partition_point(|&split| split <= height)
+    }
+}
+
+fn by_values<T: Element>(data: Rows<'_, T>, row: usize, other: usize) -> Ordering {
+    (0..data.n_columns())
+        .filter_map(|column| data.at(row, column).partial_cmp(&data.at(other, column)))
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
+}
+
+fn height_of<T: Element>(
+    data: Rows<'_, T>,
+    row: usize,
+    factors: &[f64],
+    scratch: &mut [f64],
+) -> f64 {
+    if let Some(values) = data.row(row) {
+        return height(values, factors);
+    }
+    data.read_row(row, scratch);
+    height(scratch, factors)
+}
+
+/// The sum of the values times the factors, the same bits wherever the values lie.
+fn height<T: Element>(values: &[T], factors: &[f64]) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let (groups, rest) = values.as_chunks::<LANES>();
+    let (factors, last) = factors.as_chunks::<LANES>();
+    for (group, factors) in groups.iter().zip(factors) {
+        add(&mut lanes, group, factors);
+    }
+    add(&mut lanes, rest, last);
+    lanes.iter().fold(0.0, |sum, lane| sum + lane)
+}
+
+#[inline(always)]
+fn add<T: Element>(lanes: &mut [f64; LANES], values: &[T], factors: &[f64]) {
+    for (lane, (&value, factor)) in lanes.iter_mut().zip(values.iter().zip(factors)) {
+        let value: f64 = value.into();
+        *lane += value * factor;
+    }
+}

@@ -154,7 +154,7 @@ pub(crate) fn spread<T: Element>(
                 .unwrap_or_else(|| unused(&indices[..c]));
         }
         search.evaluate(&indices[..c], &drawn);
-        let best = search.choose();
+        let best = search.choose(&drawn);
         indices[c] = drawn[best];
         if c + 1 < n_clusters {
             search.accept(&indices[..=c], best);
@@ -244,8 +244,8 @@ struct Worker<T> {
     closer: Closer<T>,
     /// Rows of the current piece to be compared.
     listed: Vec<usize>,
-    /// What the potential changes by with each trial.
-    changes: Vec<ExactSum>,
+    /// What the potential changes by with a trial.
+    change: ExactSum,
     /// What the potential of each bucket changes by with an accepted center.
     potentials: Vec<ExactSum>,
 }
@@ -274,7 +274,7 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
             Ok(Worker {
                 closer: Closer::new(params.isa, d, trials)?,
                 listed: Vec::with_capacity(BLOCK),
-                changes: try_vec(what, trials, none)?,
+                change: none,
                 potentials: try_vec(what, buckets, none)?,
             })
         };
@@ -339,10 +339,10 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
     fn evaluate(&mut self, centers: &[usize], drawn: &[usize]) {
         self.candidates.load(&self.data, drawn.iter().copied());
         self.find_reach(centers);
-        let (data, weights, grid) = (self.data, self.weights, self.grid);
+        let (data, weights) = (self.data, self.weights);
         let (candidates, reach) = (&self.candidates, &self.reach[..centers.len()]);
         for worker in &mut self.workers {
-            worker.changes.fill(ExactSum::default());
+            worker.closer.reset();
         }
         let length = rows_per_piece(data.n_rows(), self.workers.len());
         let pieces = self
@@ -361,9 +361,48 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
                     labels,
                     nearer,
                 };
-                worker.compare(&mut piece, (&data, weights, grid), (candidates, reach));
+                worker.compare(&mut piece, (&data, weights), (candidates, reach));
             },
         );
+    }
+
+    /// The trial with the least potential, the first of equals.
+    fn choose(&mut self, drawn: &[usize]) -> usize {
+        let current = self.potential();
+        // Potentials are compared as rounded: what lies within is no difference.
+        let rounding = 4.0 * f64::EPSILON * current.value();
+        let gain = |trial| {
+            let mut sum = (-rounding, rounding);
+            for worker in &self.workers {
+                let (least, most) = worker.closer.gain(&self.candidates, trial)?;
+                sum = (sum.0 + least, sum.1 + most);
+            }
+            Some(sum)
+        };
+        let gains: Vec<_> = (0..drawn.len())
+            .map(|trial| gain(trial).unwrap_or((f64::NEG_INFINITY, f64::INFINITY)))
+            .collect();
+        let sure = gains
+            .iter()
+            .fold(f64::NEG_INFINITY, |m, gain| m.max(gain.0));
+        let contenders: Vec<_> = (0..drawn.len())
+            .filter(|&trial| gains[trial].1 >= sure && !drawn[..trial].contains(&drawn[trial]))
+            .collect();
+        if let [only] = contenders[..] {
+            return only;
+        }
+        let mut best = (f64::INFINITY, 0);
+        for trial in contenders {
+            self.settle(drawn[trial], trial, None);
+            let mut potential = current;
+            for worker in &mut self.workers {
+                potential.merge(std::mem::take(&mut worker.change));
+            }
+            if potential.value() < best.0 {
+                best = (potential.value(), trial);
+            }
+        }
+        best.1
     }
 
     /// Makes a trial, the last of `centers`, one of them.
@@ -377,8 +416,15 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
             reason = "checked by `spread`"
         )]
         let label = known.len() as i32;
+        self.settle(*chosen, trial, Some(label));
+        self.gather();
+    }
+
+    /// Computes the float64 distances of the samples that may be nearer to a trial, which is row `center`: for what the
+    /// potential changes by, or to make it the center that `label` names.
+    fn settle(&mut self, center: usize, trial: usize, label: Option<i32>) {
         let (data, weights, grid) = (self.data, self.weights, self.grid);
-        self.candidates.load(&data, [*chosen].into_iter());
+        self.candidates.load(&data, [center].into_iter());
         let center = self.candidates.exact();
         let (buckets, trials) = (self.order.buckets(), self.trials);
         let length = rows_per_piece(data.n_rows(), self.workers.len());
@@ -392,21 +438,33 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
             &mut self.workers,
             |worker, (at, ((negated, labels), nearer))| {
                 let first = at * length;
-                let dense = &mut worker.closer.dense;
-                let mut settle = |listed: &mut Vec<usize>| {
-                    dense.compute(&data.listed(listed, &[]), center);
-                    for (&row, &distance) in listed.iter().zip(&dense.out[0].0) {
-                        let weight = weights.map_or(1.0, |weights| weights[row]);
+                let Worker {
+                    closer,
+                    listed,
+                    change,
+                    potentials,
+                } = worker;
+                let mut compare = |listed: &mut Vec<usize>| {
+                    closer.dense.compute(&data.listed(listed, &[]), center);
+                    for (&row, &distance) in listed.iter().zip(&closer.dense.out[0].0) {
                         let nearest = &mut negated[row - first];
-                        let potential = &mut worker.potentials[usize::from(buckets[row])];
-                        potential.subtract(grid, -*nearest * weight);
-                        potential.add(grid, distance * weight);
-                        *nearest = -distance;
-                        labels[row - first] = label;
+                        if distance >= -*nearest {
+                            continue;
+                        }
+                        let weight = weights.map_or(1.0, |weights| weights[row]);
+                        let sum = match label {
+                            Some(_) => &mut potentials[usize::from(buckets[row])],
+                            None => &mut *change,
+                        };
+                        sum.subtract(grid, -*nearest * weight);
+                        sum.add(grid, distance * weight);
+                        if let Some(label) = label {
+                            *nearest = -distance;
+                            labels[row - first] = label;
+                        }
                     }
                     listed.clear();
                 };
-                let listed = &mut worker.listed;
                 listed.clear();
                 for (block, nearer) in nearer.chunks_exact(trials).enumerate() {
                     for i in ones(nearer[trial]) {
@@ -414,16 +472,15 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
                         data.prefetch(row);
                         listed.push(row);
                         if listed.len() == BLOCK {
-                            settle(listed);
+                            compare(listed);
                         }
                     }
                 }
                 if !listed.is_empty() {
-                    settle(listed);
+                    compare(listed);
                 }
             },
         );
-        self.gather();
     }
 
     /// Up to which distance the samples of each center are out of the candidates' reach. With computed squared distances
@@ -463,22 +520,6 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
         total
     }
 
-    /// The trial with the least potential, the first of equals.
-    fn choose(&self) -> usize {
-        let current = self.potential();
-        let mut best = (f64::INFINITY, 0);
-        for trial in 0..self.trials {
-            let mut potential = current;
-            for worker in &self.workers {
-                potential.merge(worker.changes[trial]);
-            }
-            if potential.value() < best.0 {
-                best = (potential.value(), trial);
-            }
-        }
-        best.1
-    }
-
     /// The first row, in order, up to which the potential sums to more than `target`.
     fn row_at(&mut self, target: f64) -> Option<usize> {
         let (negated, weights) = (&self.negated, self.weights);
@@ -494,7 +535,7 @@ impl<T: Element> Worker<T> {
     fn compare(
         &mut self,
         piece: &mut Piece<'_>,
-        data: (&Rows<'_, T>, Option<&[f64]>, Grid),
+        data: (&Rows<'_, T>, Option<&[f64]>),
         (candidates, reach): (&Candidates<T>, &[f64]),
     ) {
         /// Rows in reach from which on a block is read as it lies.
@@ -512,7 +553,7 @@ impl<T: Element> Worker<T> {
             if near.count_ones() >= MANY {
                 self.block(
                     piece,
-                    data,
+                    data.1,
                     candidates,
                     &rows.source(piece.first + first, end - first),
                 );
@@ -535,11 +576,11 @@ impl<T: Element> Worker<T> {
     fn block_listed(
         &mut self,
         piece: &mut Piece<'_>,
-        data: (&Rows<'_, T>, Option<&[f64]>, Grid),
+        data: (&Rows<'_, T>, Option<&[f64]>),
         candidates: &Candidates<T>,
     ) {
         let listed = std::mem::take(&mut self.listed);
-        self.block(piece, data, candidates, &data.0.listed(&listed, &[]));
+        self.block(piece, data.1, candidates, &data.0.listed(&listed, &[]));
         self.listed = listed;
         self.listed.clear();
     }
@@ -548,7 +589,7 @@ impl<T: Element> Worker<T> {
     fn block(
         &mut self,
         piece: &mut Piece<'_>,
-        (rows, weights, grid): (&Rows<'_, T>, Option<&[f64]>, Grid),
+        weights: Option<&[f64]>,
         candidates: &Candidates<T>,
         source: &Source<'_, T>,
     ) {
@@ -567,11 +608,8 @@ impl<T: Element> Worker<T> {
                 *weight = weights[source.index(i)];
             }
         }
-        closer.compare(candidates, (rows, source), grid);
+        closer.compare(candidates, source);
         let trials = candidates.len();
-        for (change, &block) in self.changes.iter_mut().zip(&closer.changes) {
-            change.merge(block);
-        }
         for (trial, &nearer) in closer.nearer[..trials].iter().enumerate() {
             if source.down().is_some() {
                 let block = (source.index(0) - piece.first) / BLOCK;

@@ -1,4 +1,5 @@
-//! Which samples of a block are nearer to one of a few candidates than to any center so far: the inside of seeding.
+//! Which samples of a block may be nearer to one of a few candidates than to any center so far, and about how much: the
+//! inside of seeding.
 //!
 //! # The bound
 //! With X, C, u and γ as in [`super`], q the computed ‖X‖² and N the float64 distance of a sample to its nearest center,
@@ -11,24 +12,31 @@
 //! score − γ‖C‖² ≥ ½·N·(1 + slack) − ½·q·(1 − 2γ) + underflow:
 //!
 //! the left side is one number for a pair, the right one number for a sample. γ_{d+64} stands for γ_{d+16}, which covers the
-//! rounding of both sides. Every sample for which this does not hold gets its float64 distance, so that screening decides
-//! about work alone. Data whose scores could overflow are not screened.
+//! rounding of both sides. Every sample for which this does not hold may be nearer.
+//!
+//! # The gain
+//! A candidate lowers the potential by the sum of w·max(0, N − distance) over all samples, w being weights. In the data's
+//! type, with q + 2·score for the distance, each term is off by at most w times
+//!
+//! 4γ_{d+64}·(q + ‖C‖²) + 32u·N + underflow:
+//!
+//! twice the bound above for the distance and for what ½‖C‖² was lowered by, and the rounding of N, of w, of the difference,
+//! of the product and of the few terms that are added in the data's type before they go to float64 sums, whose rounding
+//! grows with the number of samples. A weight too small for the data's type is lost, which costs at most the type's
+//! smallest normal number times N.
+//! [`Gains`] holds the sums and what bounds their errors, so that a candidate that gains more beyond doubt is known
+//! without a float64 distance. Data whose scores could overflow are not screened, and have no gains.
 
 use super::generic;
-use super::lanes::{Lanes, LanesOf};
-use super::{BLOCK, Distances, Isa, Line, gamma, slack};
+use super::lanes::Lanes;
+use super::{BLOCK, Distances, Isa, Line, WIDEST, gamma, slack};
 use crate::element::Element;
 use crate::error::{Result, try_vec};
-use crate::exact_sum::{ExactSum, Grid};
 use crate::scale::Scale;
 use crate::view::{Rows, Source};
 
 /// Candidates whose scores are in registers at a time, at most.
 const MOST: usize = 5;
-/// Fewer samples than this get their float64 distances one by one, more get them for the whole block.
-const FEW: u32 = 6;
-/// Distances that are summed side by side: one alone would wait for each addition.
-const TOGETHER: usize = 4;
 
 /// A few candidates, laid out for the kernel, and what does not change during a seeding.
 #[derive(Debug)]
@@ -37,8 +45,6 @@ pub(crate) struct Candidates<T> {
     d: usize,
     /// Any vector near the middle of the data.
     shift: Vec<T>,
-    /// Whether that is 0, so that screening and float64 distances share one block.
-    unshifted: bool,
     /// Groups of at most [`MOST`] candidates less the shift, feature by feature.
     centers: Vec<T>,
     /// ½‖C‖²·(1 − 2γ) of each.
@@ -49,6 +55,10 @@ pub(crate) struct Candidates<T> {
     limit: Option<(T, T, T)>,
     /// 1 − 2γ.
     shrink: f64,
+    /// γ and the underflow of a gain.
+    error: (f64, f64),
+    /// ‖C‖² of each.
+    squares: Vec<f64>,
 }
 
 impl<T: Element> Candidates<T> {
@@ -67,14 +77,7 @@ impl<T: Element> Candidates<T> {
                 *mean += x / taken as f64;
             }
         }
-        let mut shift: Vec<_> = mean.iter().copied().map(T::from_f64).collect();
-        // A shift pays where the data lie far from 0, compared with their extent: there it makes the bound less.
-        let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
-        let extent = scale.lowest.iter().zip(&scale.highest).map(|(a, b)| b - a);
-        let unshifted = squares(&mut mean.iter().copied()) <= squares(&mut extent.into_iter());
-        if unshifted {
-            shift.fill(T::default());
-        }
+        let shift: Vec<_> = mean.iter().copied().map(T::from_f64).collect();
         let reach = shift
             .iter()
             .zip(scale.lowest.iter().zip(&scale.highest))
@@ -96,7 +99,6 @@ impl<T: Element> Candidates<T> {
             isa: isa.check()?,
             d,
             shift,
-            unshifted,
             centers: try_vec(what, most.saturating_mul(d), T::default())?,
             half: try_vec(what, most, T::default())?,
             exact: Vec::with_capacity(most.saturating_mul(d)),
@@ -108,6 +110,8 @@ impl<T: Element> Candidates<T> {
                 )
             }),
             shrink,
+            error: (error, underflow),
+            squares: try_vec(what, most, 0.0)?,
         })
     }
 
@@ -133,6 +137,7 @@ impl<T: Element> Candidates<T> {
                     packed[j * size + c] = T::from_f64(x);
                 }
                 self.half[first + c] = T::from_f64(0.5 * squares * self.shrink);
+                self.squares[first + c] = squares;
             }
         }
     }
@@ -175,81 +180,101 @@ fn members(group: usize, count: usize) -> (usize, usize) {
 /// At most one block of samples, whichever rows they are.
 #[derive(Debug)]
 pub(crate) struct Samples {
-    /// Squared distance of each to its nearest center; 0 beyond the last sample.
+    /// Squared distance of each to its nearest center.
     pub(crate) nearest: Line<f64>,
     /// Their weights.
     pub(crate) weights: Line<f64>,
 }
 
-impl Default for Samples {
-    fn default() -> Self {
-        Self {
-            nearest: Line([0.0; BLOCK]),
-            weights: Line([1.0; BLOCK]),
-        }
-    }
+/// What candidates lower the potential by, about, and what bounds the errors; sums over the samples compared since the last
+/// [`Gains::reset`].
+#[derive(Debug, Default)]
+struct Gains {
+    /// Of each candidate the negative of half its gain, in parts.
+    parts: Vec<[f64; WIDEST]>,
+    count: f64,
+    /// Weights, weighted squares of the samples, and distances to their nearest centers, weighted and not.
+    weight: f64,
+    squares: f64,
+    nearest: f64,
+    unweighted: f64,
 }
 
 /// Room for one block and what came out of it, one for each thread.
 #[derive(Debug)]
 pub(crate) struct Closer<T> {
     pub(crate) samples: Samples,
-    /// Of each candidate, the samples that are nearer to it than to any center so far.
+    /// Of each candidate, the samples that may be nearer to it than to any center so far.
     pub(crate) nearer: Vec<u64>,
-    /// Of each candidate, squared distances of the samples that are nearer to it.
-    pub(crate) distances: Vec<Line<f64>>,
-    /// Of each candidate, what the potential of the block changes by with it.
-    pub(crate) changes: Vec<ExactSum>,
     pub(crate) dense: Distances<T>,
+    gains: Gains,
+    /// For each sample, the score below which a candidate may be nearer, that at which it is as near, and the weight.
     limits: Line<T>,
-    /// Candidates whose distances are computed for the whole block: which, and where.
-    chosen: Vec<usize>,
-    centers: Vec<f64>,
+    even: Line<T>,
+    weights: Line<T>,
 }
 
 impl<T: Element> Closer<T> {
     /// Room for `most` candidates of `d` features.
     pub(crate) fn new(isa: Isa, d: usize, most: usize) -> Result<Self> {
         let what = "a block of samples";
+        let zero = Line([T::default(); BLOCK]);
         Ok(Self {
-            samples: Samples::default(),
+            samples: Samples {
+                nearest: Line([0.0; BLOCK]),
+                weights: Line([1.0; BLOCK]),
+            },
             nearer: try_vec(what, most, 0)?,
-            distances: try_vec(what, most, Line([0.0; BLOCK]))?,
-            changes: try_vec(what, most, ExactSum::default())?,
             dense: Distances::new(isa, d, most)?,
-            limits: Line([T::default(); BLOCK]),
-            chosen: Vec::with_capacity(most),
-            centers: Vec::with_capacity(most.saturating_mul(d)),
+            gains: Gains {
+                parts: try_vec(what, most, [0.0; WIDEST])?,
+                ..Gains::default()
+            },
+            limits: zero,
+            even: zero,
+            weights: zero,
         })
     }
 
-    /// Compares the samples of `source`, at most one block, with all candidates; `changes` are sums over `grid`.
+    /// Starts gains from 0.
+    pub(crate) fn reset(&mut self) {
+        let mut parts = std::mem::take(&mut self.gains.parts);
+        parts.fill([0.0; WIDEST]);
+        self.gains = Gains {
+            parts,
+            ..Gains::default()
+        };
+    }
+
+    /// What a candidate lowers the potential by, among the samples compared since the last reset: bounds from below and
+    /// above, if gains are known.
+    pub(crate) fn gain(&self, candidates: &Candidates<T>, candidate: usize) -> Option<(f64, f64)> {
+        candidates.limit?;
+        let gains = &self.gains;
+        let gain = -2.0 * gains.parts[candidate].iter().sum::<f64>();
+        let (gamma, underflow) = candidates.error;
+        let size = gains.squares + candidates.squares[candidate] * gains.weight;
+        let rounding = 32.0 * T::UNIT + f64::EPSILON * gains.count;
+        let error = 1.01 * (4.0 * gamma * size + rounding * gains.nearest)
+            + 4.0 * (underflow * gains.weight + T::TINY * (gains.count + gains.unweighted));
+        (gain.is_finite() && error.is_finite()).then_some((gain - error, gain + error))
+    }
+
+    /// Compares the samples of `source`, at most one block, with all candidates.
     #[inline]
-    pub(crate) fn compare(
-        &mut self,
-        candidates: &Candidates<T>,
-        (rows, source): (&Rows<'_, T>, &Source<'_, T>),
-        grid: Grid,
-    ) {
+    pub(crate) fn compare(&mut self, candidates: &Candidates<T>, source: &Source<'_, T>) {
         match candidates.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Candidates::new` checked that the CPU has it.
-            Isa::Avx512 => unsafe { avx512(self, candidates, (rows, source), grid) },
+            Isa::Avx512 => unsafe { avx512(self, candidates, source) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Candidates::new` checked that the CPU has it.
-            Isa::Avx2 => unsafe { avx2(self, candidates, (rows, source), grid) },
+            Isa::Avx2 => unsafe { avx2(self, candidates, source) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: `Candidates::new` checked that the CPU has it.
-            Isa::Neon => unsafe { neon(self, candidates, (rows, source), grid) },
+            Isa::Neon => unsafe { neon(self, candidates, source) },
             // SAFETY: plain Rust needs no instruction set.
-            _ => unsafe {
-                compare::<T::Scalar, <f64 as LanesOf>::Scalar, 2>(
-                    self,
-                    candidates,
-                    (rows, source),
-                    grid,
-                );
-            },
+            _ => unsafe { compare::<T::Scalar, 2>(self, candidates, source) },
         }
     }
 }
@@ -265,15 +290,10 @@ macro_rules! shell {
         unsafe fn $name<T: Element>(
             work: &mut Closer<T>,
             candidates: &Candidates<T>,
-            rows: (&Rows<'_, T>, &Source<'_, T>),
-            grid: Grid,
+            source: &Source<'_, T>,
         ) {
             // SAFETY: the caller vouches for the instruction set.
-            unsafe {
-                compare::<T::$lanes, <f64 as LanesOf>::$lanes, $registers>(
-                    work, candidates, rows, grid,
-                );
-            }
+            unsafe { compare::<T::$lanes, $registers>(work, candidates, source) };
         }
     };
 }
@@ -288,95 +308,69 @@ shell!(neon, Neon, 4, "neon");
 /// As [`Closer::compare`].
 ///
 /// # Safety
-/// The CPU must have the instruction set of `V` and `W`.
+/// The CPU must have the instruction set of `V`.
 #[inline(always)]
-unsafe fn compare<V: Lanes, W: Lanes<Elem = f64>, const M: usize>(
+unsafe fn compare<V: Lanes, const M: usize>(
     work: &mut Closer<V::Elem>,
     candidates: &Candidates<V::Elem>,
-    (rows, source): (&Rows<'_, V::Elem>, &Source<'_, V::Elem>),
-    grid: Grid,
+    source: &Source<'_, V::Elem>,
 ) {
+    let k = candidates.len();
     let count = source.len().min(BLOCK);
     let all = u64::MAX >> (BLOCK - count);
-    // SAFETY: the caller vouches for the instruction set.
-    unsafe { screen::<V, M>(work, candidates, source) };
-    let few = match rows.row(source.index(0)) {
-        Some(_) => FEW,
-        None => 0,
+    let Some((factor, shrink, underflow)) = candidates.limit else {
+        work.nearer[..k].fill(all);
+        return;
     };
-    let d = candidates.d;
-    work.chosen.clear();
-    work.centers.clear();
-    for (c, nearer) in work.nearer[..candidates.len()].iter_mut().enumerate() {
+    work.nearer[..k].fill(0);
+    // SAFETY: the caller vouches for the instruction set; the functions check every length they rely on.
+    unsafe {
+        generic::fill_all::<V>(source, &candidates.shift, &mut work.dense.block);
+        let mut negated = Line([V::Elem::default(); BLOCK]);
+        let mut lane = 0;
+        while lane < BLOCK {
+            squares::<V, M>(&work.dense.block, &mut negated, lane);
+            lane += M * V::WIDTH;
+        }
+        let zero = V::Elem::default();
+        let half = V::Elem::from_f64(0.5);
+        let nothing = V::Elem::from_f64(f64::NEG_INFINITY);
+        for i in 0..BLOCK {
+            let nearest = V::Elem::from_f64(work.samples.nearest.0[i]);
+            let limit = nearest * factor + underflow + negated.0[i] * shrink;
+            // Nothing is nearer than 0.
+            let is_off = work.samples.nearest.0[i] > 0.0;
+            work.limits.0[i] = if is_off { limit } else { nothing };
+            work.even.0[i] = (nearest + negated.0[i]) * half;
+            let weight = V::Elem::from_f64(work.samples.weights.0[i]);
+            work.weights.0[i] = if i < count { weight } else { zero };
+        }
+        for i in 0..count {
+            let weight = work.samples.weights.0[i];
+            work.gains.weight += weight;
+            work.gains.squares -= weight * negated.0[i].into();
+            work.gains.nearest += weight * work.samples.nearest.0[i];
+            work.gains.unweighted += work.samples.nearest.0[i];
+        }
+        work.gains.count += count as f64;
+        for group in 0..groups(k) {
+            let (first, size) = members(group, k);
+            let mut lane = 0;
+            while lane < BLOCK {
+                match size {
+                    1 => scores::<V, M, 1>(candidates, work, (first, lane)),
+                    2 => scores::<V, M, 2>(candidates, work, (first, lane)),
+                    3 => scores::<V, M, 3>(candidates, work, (first, lane)),
+                    4 => scores::<V, M, 4>(candidates, work, (first, lane)),
+                    _ => scores::<V, M, MOST>(candidates, work, (first, lane)),
+                }
+                lane += M * V::WIDTH;
+            }
+        }
+    }
+    for nearer in &mut work.nearer[..k] {
         *nearer &= all;
-        if nearer.count_ones() > few {
-            work.chosen.push(c);
-            work.centers
-                .extend_from_slice(&candidates.exact[c * d..(c + 1) * d]);
-        } else if *nearer != 0 {
-            let center = &candidates.exact[c * d..(c + 1) * d];
-            work.distances[c] = Line([f64::INFINITY; BLOCK]);
-            one_by_one((rows, source), *nearer, center, &mut work.distances[c]);
-        }
     }
-    if !work.chosen.is_empty() {
-        let filled = candidates.limit.is_some() && candidates.unshifted;
-        // SAFETY: the caller vouches for the instruction sets.
-        unsafe {
-            if !filled {
-                generic::fill_all::<V>(source, &work.dense.zero, &mut work.dense.block);
-            }
-            generic::distances::<W, V::Elem, M>(&mut work.dense, &work.centers);
-        }
-        for (&c, line) in work.chosen.iter().zip(&work.dense.out) {
-            work.distances[c] = *line;
-        }
-    }
-    let nearest = &work.samples.nearest;
-    let weights = &work.samples.weights;
-    let mut before = None;
-    for c in 0..candidates.len() {
-        work.changes[c] = ExactSum::default();
-        if work.nearer[c] == 0 {
-            continue;
-        }
-        let mut least = work.distances[c];
-        // SAFETY: the caller vouches for the instruction set.
-        let nearer = unsafe { fold_least::<W>(nearest, &mut least) } & all;
-        work.nearer[c] = nearer;
-        if nearer != 0 {
-            // SAFETY: the caller vouches for the instruction set.
-            unsafe {
-                let before = match before {
-                    Some(before) => before,
-                    None => *before.insert(potential::<W>(grid, nearest, weights)),
-                };
-                work.changes[c] = potential::<W>(grid, &least, weights);
-                work.changes[c].take(before);
-            }
-        }
-    }
-}
-
-/// Lowers `least` to `nearest` where that is less or equal; the bits of the others.
-#[inline(always)]
-unsafe fn fold_least<W: Lanes<Elem = f64>>(nearest: &Line<f64>, least: &mut Line<f64>) -> u64 {
-    let mut bits = 0;
-    let mut lane = 0;
-    while lane < BLOCK {
-        // SAFETY: lane + WIDTH <= BLOCK, the length of a line; the caller vouches for the instruction set.
-        unsafe {
-            let (old, new) = (
-                W::load(nearest.0.as_ptr().add(lane)),
-                W::load(least.0.as_ptr().add(lane)),
-            );
-            let nearer = new.less(old);
-            bits |= W::bits(nearer) << lane;
-            W::select(nearer, new, old).store(least.0.as_mut_ptr().add(lane));
-        }
-        lane += W::WIDTH;
-    }
-    bits
 }
 
 /// The places of the bits that are set, lowest first.
@@ -387,121 +381,6 @@ pub(crate) fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
         bits &= bits.wrapping_sub(1);
         (place < BLOCK).then_some(place)
     })
-}
-
-/// The exact sum of weighted distances: [`ExactSum::add`] in lanes.
-#[inline(always)]
-unsafe fn potential<W: Lanes<Elem = f64>>(
-    grid: Grid,
-    distances: &Line<f64>,
-    weights: &Line<f64>,
-) -> ExactSum {
-    // SAFETY: lane + WIDTH <= BLOCK, the length of a line; the caller vouches for the instruction set.
-    let (highs, lows) = unsafe {
-        let zero = W::splat(0.0);
-        let (high, low) = grid.parts();
-        // Lanes subtract only: x + m is x - (-m), to the bit.
-        let (high, minus_high) = (W::splat(high), W::splat(-high));
-        let (low, minus_low) = (W::splat(low), W::splat(-low));
-        let (mut highs, mut lows) = (zero, zero);
-        let mut lane = 0;
-        while lane < BLOCK {
-            let distance = W::load(distances.0.as_ptr().add(lane));
-            let weight = W::load(weights.0.as_ptr().add(lane));
-            let term = zero.minus(zero.minus_product(distance, weight));
-            let part = term.minus(minus_high).minus(high);
-            highs = highs.minus(part);
-            lows = lows.minus(term.minus(part).minus(minus_low).minus(low));
-            lane += W::WIDTH;
-        }
-        let mut sums = (Line([0.0; BLOCK]), Line([0.0; BLOCK]));
-        highs.store(sums.0.0.as_mut_ptr());
-        lows.store(sums.1.0.as_mut_ptr());
-        sums
-    };
-    let total = |sums: &Line<f64>| -sums.0[..W::WIDTH].iter().sum::<f64>();
-    ExactSum {
-        high: total(&highs),
-        low: total(&lows),
-    }
-}
-
-/// The bits of the samples that each candidate may be nearer to, into `work.nearer`.
-#[inline(always)]
-unsafe fn screen<V: Lanes, const M: usize>(
-    work: &mut Closer<V::Elem>,
-    candidates: &Candidates<V::Elem>,
-    source: &Source<'_, V::Elem>,
-) {
-    let k = candidates.len();
-    let nearer = &mut work.nearer[..k];
-    let Some((factor, shrink, underflow)) = candidates.limit else {
-        nearer.fill(u64::MAX);
-        return;
-    };
-    nearer.fill(0);
-    // SAFETY: the caller vouches for the instruction set; the functions check every length they rely on.
-    unsafe {
-        generic::fill_all::<V>(source, &candidates.shift, &mut work.dense.block);
-        let mut negated = Line([V::Elem::default(); BLOCK]);
-        let mut lane = 0;
-        while lane < BLOCK {
-            squares::<V, M>(&work.dense.block, &mut negated, lane);
-            lane += M * V::WIDTH;
-        }
-        let nothing = V::Elem::from_f64(f64::NEG_INFINITY);
-        let limits = work.limits.0.iter_mut().zip(&negated.0);
-        for ((limit, &negated), &nearest) in limits.zip(&work.samples.nearest.0) {
-            let least = V::Elem::from_f64(nearest) * factor + underflow + negated * shrink;
-            // Nothing is nearer than 0.
-            *limit = if nearest > 0.0 { least } else { nothing };
-        }
-        for group in 0..groups(k) {
-            let (first, size) = members(group, k);
-            let part = &mut nearer[first..first + size];
-            let mut lane = 0;
-            while lane < BLOCK {
-                match size {
-                    1 => scores::<V, M, 1>(
-                        candidates,
-                        &work.dense.block,
-                        &work.limits,
-                        (first, lane),
-                        part,
-                    ),
-                    2 => scores::<V, M, 2>(
-                        candidates,
-                        &work.dense.block,
-                        &work.limits,
-                        (first, lane),
-                        part,
-                    ),
-                    3 => scores::<V, M, 3>(
-                        candidates,
-                        &work.dense.block,
-                        &work.limits,
-                        (first, lane),
-                        part,
-                    ),
-                    4 => scores::<V, M, 4>(
-                        candidates,
-                        &work.dense.block,
-                        &work.limits,
-                        (first, lane),
-                        part,
-                    ),
-                    _ => scores::<V, M, MOST>(
-                        candidates,
-                        &work.dense.block,
-                        &work.limits,
-                        (first, lane),
-                        part,
-                    ),
-                }
-                lane += M * V::WIDTH;
-            }
-        }
-    }
 }
 
 /// The negatives of the sums of squares of M registers of samples from `lane` on.
@@ -527,31 +406,33 @@ unsafe fn squares<V: Lanes, const M: usize>(
     }
 }
 
-/// Scores C candidates from `first` on for M registers of samples from `lane` on: the bits of those below the limit.
+/// Scores C candidates from `first` on for M registers of samples from `lane` on: the bits of those below the limit, and
+/// gains.
 #[inline(always)]
 unsafe fn scores<V: Lanes, const M: usize, const C: usize>(
     candidates: &Candidates<V::Elem>,
-    block: &[Line<V::Elem>],
-    limits: &Line<V::Elem>,
+    work: &mut Closer<V::Elem>,
     (first, lane): (usize, usize),
-    nearer: &mut [u64],
 ) {
+    let block = &work.dense.block;
     let d = block.len();
     assert!(
         lane + M * V::WIDTH <= BLOCK
             && candidates.half.len() >= first + C
             && candidates.centers.len() >= (first + C) * d
-            && nearer.len() >= C
+            && work.nearer.len() >= first + C
+            && work.gains.parts.len() >= first + C
     );
     // SAFETY: the assertion bounds every access; groups are packed one after the other, feature by feature.
     unsafe {
-        let mut scores = [[V::splat(V::Elem::default()); M]; C];
+        let zero = V::splat(V::Elem::default());
+        let mut scores = [[zero; M]; C];
         for (c, scores) in scores.iter_mut().enumerate() {
             *scores = [V::splat(*candidates.half.as_ptr().add(first + c)); M];
         }
         let mut center = candidates.centers.as_ptr().add(first * d);
         for line in block {
-            let mut x = [V::splat(V::Elem::default()); M];
+            let mut x = [zero; M];
             for (m, x) in x.iter_mut().enumerate() {
                 *x = V::load(line.0.as_ptr().add(lane + m * V::WIDTH));
             }
@@ -563,44 +444,23 @@ unsafe fn scores<V: Lanes, const M: usize, const C: usize>(
             }
             center = center.add(C);
         }
-        for m in 0..M {
-            let at = lane + m * V::WIDTH;
-            let limit = V::load(limits.0.as_ptr().add(at));
-            for (scores, nearer) in scores.iter().zip(nearer.iter_mut()) {
-                *nearer |= V::bits(scores[m].less(limit)) << at;
+        for (c, scores) in scores.iter().enumerate() {
+            let mut gain = zero;
+            let mut nearer = 0;
+            for (m, &score) in scores.iter().enumerate() {
+                let at = lane + m * V::WIDTH;
+                let limit = V::load(work.limits.0.as_ptr().add(at));
+                let even = V::load(work.even.0.as_ptr().add(at));
+                let weight = V::load(work.weights.0.as_ptr().add(at));
+                nearer |= V::bits(score.less(limit)) << at;
+                gain = gain.minus_product(even.minus(score).max(zero), weight);
             }
-        }
-    }
-}
-
-/// Squared distances of the samples named by `wanted` to one center, each as [`crate::squared_distance`].
-#[inline(always)]
-fn one_by_one<T: Element>(
-    (rows, source): (&Rows<'_, T>, &Source<'_, T>),
-    wanted: u64,
-    center: &[f64],
-    out: &mut Line<f64>,
-) {
-    let mut wanted = ones(wanted);
-    while let Some(first) = wanted.next() {
-        // Where fewer are left, the first stands in.
-        let mut places = [first; TOGETHER];
-        for (place, wanted) in places[1..].iter_mut().zip(&mut wanted) {
-            *place = wanted;
-        }
-        let mut samples: [&[T]; TOGETHER] = [&[]; TOGETHER];
-        for (sample, &i) in samples.iter_mut().zip(&places) {
-            *sample = &rows.row(source.index(i)).unwrap_or_default()[..center.len()];
-        }
-        let mut sums = [0.0; TOGETHER];
-        for (j, &c) in center.iter().enumerate() {
-            for (sum, sample) in sums.iter_mut().zip(&samples) {
-                let difference: f64 = sample[j].into() - c;
-                *sum += difference * difference;
+            work.nearer[first + c] |= nearer;
+            let mut parts = [V::Elem::default(); WIDEST];
+            gain.store(parts.as_mut_ptr());
+            for (sum, part) in work.gains.parts[first + c].iter_mut().zip(parts) {
+                *sum += part.into();
             }
-        }
-        for (&place, sum) in places.iter().zip(sums) {
-            out.0[place] = sum;
         }
     }
 }

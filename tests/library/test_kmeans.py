@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rust_kmeans import KMeans, _core, k_means, kmeans_sweep
 
@@ -96,15 +97,15 @@ def test_the_function_k_means_returns_what_the_estimator_finds() -> None:
 
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 def test_samples_without_weight_are_never_drawn_and_weights_change_what_is_drawn(init: str) -> None:
-    weights = np.random.default_rng(1).uniform(size=X.shape[0])
+    weights = np.random.default_rng(1).random(3_000)
     weights[::2] = 0
 
-    def drawn(weights: Any, seed: int) -> list[int]:
+    def drawn(weights: NDArray[np.float64], seed: int) -> list[int]:
         if init == "k-means++":
             _, rows = _core.kmeans_plusplus(X, 10, sample_weight=weights, seed=seed)
         else:
             _, rows = _core.random_rows(X, 10, sample_weight=weights, seed=seed)
-        return rows.tolist()
+        return [int(row) for row in rows]
 
     for seed in range(5):
         assert all(row % 2 == 1 for row in drawn(weights, seed))

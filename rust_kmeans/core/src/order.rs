@@ -14,7 +14,7 @@ use crate::element::Element;
 use crate::error::{Result, try_vec};
 use crate::exact_sum::{ExactSum, Grid};
 use crate::pool::{Pool, rows_per_piece};
-use crate::seeding::Random;
+use crate::random::Random;
 use crate::view::Rows;
 
 /// Rows of a bucket, about; any number gives the same order.
@@ -25,6 +25,8 @@ const MOST: usize = 2048;
 const SAMPLED: usize = 4;
 /// Parts of a height that are summed side by side.
 const LANES: usize = 8;
+
+const WHAT: &str = "the order of the rows";
 
 /// The order of the rows of a data set.
 pub(crate) struct Order<'d, T> {
@@ -43,18 +45,17 @@ impl<'d, T: Element> Order<'d, T> {
     /// Reads all data once.
     pub(crate) fn new(data: Rows<'d, T>, pool: &Pool) -> Result<Self> {
         let (n, d) = (data.n_rows(), data.n_columns());
-        let what = "the order of the rows";
         let mut random = Random::new(0);
-        let mut factors = try_vec(what, d, 0.0)?;
+        let mut factors = try_vec(WHAT, d, 0.0)?;
         factors.fill_with(|| 1.0 + random.unit());
         let count = (n / ROWS).clamp(1, MOST);
         let mut order = Self {
             data,
             factors,
-            buckets: try_vec(what, n, 0)?,
-            starts: try_vec(what, count + 1, 0)?,
-            rows: try_vec(what, n, 0)?,
-            sorted: try_vec(what, count, false)?,
+            buckets: try_vec(WHAT, n, 0)?,
+            starts: try_vec(WHAT, count + 1, 0)?,
+            rows: try_vec(WHAT, n, 0)?,
+            sorted: try_vec(WHAT, count, false)?,
         };
         if count > 1 {
             order.distribute(count, pool)?;
@@ -67,15 +68,14 @@ impl<'d, T: Element> Order<'d, T> {
     fn distribute(&mut self, count: usize, pool: &Pool) -> Result<()> {
         let (data, factors) = (self.data, self.factors.as_slice());
         let (n, d) = (data.n_rows(), data.n_columns());
-        let what = "the order of the rows";
-        let mut scratch = try_vec(what, d, 0.0)?;
+        let mut scratch = try_vec(WHAT, d, 0.0)?;
         let taken = count * SAMPLED;
-        let mut sample = try_vec(what, taken, 0.0)?;
+        let mut sample = try_vec(WHAT, taken, 0.0)?;
         for (i, height) in sample.iter_mut().enumerate() {
             *height = height_of(data, i * (n / taken), factors, &mut scratch);
         }
         sample.sort_unstable_by(f64::total_cmp);
-        let splits = Splits::new(sample.into_iter().step_by(SAMPLED).skip(1).collect());
+        let splits = Splits::new(sample.into_iter().step_by(SAMPLED).skip(1).collect())?;
         let threads = pool.useful_threads(n, d * 2 + 64);
         let piece = rows_per_piece(n, threads);
         let mut scratch = vec![scratch; threads];
@@ -122,9 +122,9 @@ impl<'d, T: Element> Order<'d, T> {
     }
 
     /// The row at a place of the order, which is less than the number of rows.
-    pub(crate) fn nth(&mut self, place: usize) -> usize {
-        self.sort(self.starts.partition_point(|&start| start <= place) - 1);
-        self.rows[place]
+    pub(crate) fn nth(&mut self, place: usize) -> Result<usize> {
+        self.sort(self.starts.partition_point(|&start| start <= place) - 1)?;
+        Ok(self.rows[place])
     }
 
     /// The first row up to which the terms, not negative, sum to more than `target`; `sums` are those of the buckets.
@@ -135,7 +135,7 @@ impl<'d, T: Element> Order<'d, T> {
         grid: Grid,
         target: f64,
         term: impl Fn(usize) -> f64,
-    ) -> Option<usize> {
+    ) -> Result<Option<usize>> {
         let mut prefix = ExactSum::default();
         let bucket = sums.iter().position(|&sum| {
             let mut through = prefix;
@@ -145,33 +145,48 @@ impl<'d, T: Element> Order<'d, T> {
                 prefix = through;
             }
             found
-        })?;
-        self.sort(bucket);
+        });
+        let Some(bucket) = bucket else {
+            return Ok(None);
+        };
+        self.sort(bucket)?;
         let rows = &self.rows[self.starts[bucket]..self.starts[bucket + 1]];
-        rows.iter().copied().find(|&row| {
+        Ok(rows.iter().copied().find(|&row| {
             prefix.add(grid, term(row));
             prefix.value() > target
-        })
+        }))
     }
 
-    fn sort(&mut self, bucket: usize) {
-        if std::mem::replace(&mut self.sorted[bucket], true) {
-            return;
+    fn sort(&mut self, bucket: usize) -> Result<()> {
+        if self.sorted[bucket] {
+            return Ok(());
         }
         let (data, factors) = (self.data, self.factors.as_slice());
-        let mut scratch = vec![0.0; data.n_columns()];
         let rows = &mut self.rows[self.starts[bucket]..self.starts[bucket + 1]];
-        let mut keyed: Vec<_> = rows
-            .iter()
-            .map(|&row| (height_of(data, row, factors, &mut scratch), row))
-            .collect();
-        keyed.sort_unstable_by(|&(height, row), &(other_height, other)| {
-            let values = || by_values(data, row, other).then(row.cmp(&other));
-            height.total_cmp(&other_height).then_with(values)
+        let mut scratch = try_vec(WHAT, data.n_columns(), 0.0)?;
+        let mut keyed = try_vec(WHAT, rows.len(), (0.0, 0))?;
+        for (keyed, &row) in keyed.iter_mut().zip(&*rows) {
+            *keyed = (height_of(data, row, factors, &mut scratch), row);
+        }
+        keyed.sort_unstable_by(|(height, row), (other_height, other)| {
+            height.total_cmp(other_height).then(row.cmp(other))
         });
+        // Rows of one height are nearly always equal, which is found sooner than they are sorted.
+        for level in keyed.chunk_by_mut(|(height, _), (other, _)| height.total_cmp(other).is_eq()) {
+            if level
+                .iter()
+                .any(|&(_, row)| by_values(data, level[0].1, row).is_ne())
+            {
+                level.sort_unstable_by(|&(_, row), &(_, other)| {
+                    by_values(data, row, other).then(row.cmp(&other))
+                });
+            }
+        }
         for (row, (_, sorted)) in rows.iter_mut().zip(keyed) {
             *row = sorted;
         }
+        self.sorted[bucket] = true;
+        Ok(())
     }
 }
 
@@ -190,13 +205,13 @@ impl Splits {
     /// Cells a split.
     const CELLS: usize = 2;
 
-    fn new(heights: Vec<f64>) -> Self {
+    fn new(heights: Vec<f64>) -> Result<Self> {
         let (lowest, highest) = (heights[0], heights[heights.len() - 1]);
         let cells = heights.len() * Self::CELLS;
         let mut splits = Self {
             lowest,
             cells_per_height: cells as f64 / (highest - lowest),
-            before: vec![0; cells + 1],
+            before: try_vec(WHAT, cells + 1, 0)?,
             heights,
         };
         for at in 0..splits.heights.len() {
@@ -206,7 +221,7 @@ impl Splits {
         for cell in 0..cells {
             splits.before[cell + 1] += splits.before[cell];
         }
-        splits
+        Ok(splits)
     }
 
     /// The cell of a height: none lies in an earlier one than a lesser height. Where all splits are the same, there are two.

@@ -11,8 +11,9 @@ use crate::kernel::{BLOCK, Packed, own_distances};
 use crate::params::ValidParams;
 use crate::pool::rows_per_piece;
 use crate::problem::Problem;
+use crate::random::Random;
 use crate::scale::Scale;
-use crate::seeding::{Random, Seeds, check_clusters, part_of, seeds, spread};
+use crate::seeding::{Seeds, check_clusters, seeds, spread};
 use crate::view::Rows;
 
 /// Rounds of drawing: the number with which Bahmani et al. reach the quality of k-means++ in all their experiments.
@@ -80,18 +81,17 @@ pub(crate) fn oversample<T: Element>(
     Ok(seeds(data, indices))
 }
 
-/// A row drawn by weight.
+/// A row drawn by weight, in the order of the data.
 fn first_row(n: usize, weights: Option<&[f64]>, scale: &Scale, random: &mut Random) -> usize {
-    let unit = random.unit();
     let Some(weights) = weights else {
-        return part_of(unit, n);
+        return random.below(n);
     };
     let grid = Grid::new(scale.max_weight, scale.n_rows);
     let mut sum = ExactSum::default();
     for &weight in weights {
         sum.add(grid, weight);
     }
-    let target = (unit * sum.value()).min(sum.value().next_down());
+    let target = (random.unit() * sum.value()).min(sum.value().next_down());
     let mut prefix = ExactSum::default();
     let found = weights.iter().position(|&weight| {
         prefix.add(grid, weight);

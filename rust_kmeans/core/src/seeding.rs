@@ -13,6 +13,7 @@ use crate::order::Order;
 use crate::params::ValidParams;
 use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
+use crate::random::Random;
 use crate::scale::Scale;
 use crate::view::{Rows, Source};
 
@@ -28,47 +29,10 @@ pub struct Seeds<T> {
     pub indices: Vec<usize>,
 }
 
-/// `SplitMix64`: G. L. Steele, D. Lea, C. H. Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014.
-#[derive(Debug, Clone)]
-pub struct Random {
-    state: u64,
-}
-
-impl Random {
-    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-
-    /// A sequence that depends on `seed` alone.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self { state: seed }
-    }
-
-    /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(Self::STEP);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// What [`Random::unit`] would return after `skipped` calls: in any order, on any thread.
-    #[must_use]
-    pub fn unit_at(&self, skipped: u64) -> f64 {
-        let state = self.state.wrapping_add(skipped.wrapping_mul(Self::STEP));
-        Self { state }.unit()
-    }
-
-    /// The next number in [0, 1), a multiple of 2⁻⁵³.
-    pub fn unit(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
-    }
-}
-
 /// Greedy k-means++: the first center a row drawn by weight; each next one the best of `n_local_trials` rows (`None`:
 /// 2 + ⌊ln k⌋) drawn with probability proportional to weight times squared distance to the nearest center so far, best
 /// meaning the least potential. Distances are float64; each step reads at most once, for all its trials, the rows that one of
-/// them may be nearer to.
+/// them may be nearer to, and then those that the best one is nearer to.
 ///
 /// `data` has shape (`n_samples`, `n_features`), `weights` one number a sample. The result depends on the data, the
 /// weights and the seed, not on threads or the instruction set, nor on the order of the rows: a random number stands for a
@@ -150,7 +114,7 @@ pub(crate) fn spread<T: Element>(
             // Below the total, so that some row's prefix exceeds it; a total of 0 means all rows lie on centers.
             let target = (random.unit() * total).min(total.next_down()).max(0.0);
             *row = search
-                .row_at(target)
+                .row_at(target)?
                 .unwrap_or_else(|| unused(&indices[..c]));
         }
         search.evaluate(&indices[..c], &drawn);
@@ -521,7 +485,7 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
     }
 
     /// The first row, in order, up to which the potential sums to more than `target`.
-    fn row_at(&mut self, target: f64) -> Option<usize> {
+    fn row_at(&mut self, target: f64) -> Result<Option<usize>> {
         let (negated, weights) = (&self.negated, self.weights);
         self.order.find(&self.potentials, self.grid, target, |row| {
             -negated[row] * weights.map_or(1.0, |weights| weights[row])
@@ -631,10 +595,9 @@ fn first_row<T: Element>(
     scale: &Scale,
     random: &mut Random,
 ) -> Result<usize> {
-    let unit = random.unit();
     let n = order.buckets().len();
     let Some(weights) = weights else {
-        return Ok(order.nth(part_of(unit, n)));
+        return order.nth(random.below(n));
     };
     let grid = Grid::new(scale.max_weight, scale.n_rows);
     let mut sums = try_vec("the weights", order.n_buckets(), ExactSum::default())?;
@@ -645,20 +608,9 @@ fn first_row<T: Element>(
     for &sum in &sums {
         total.merge(sum);
     }
-    let target = (unit * total.value()).min(total.value().next_down());
-    let found = order.find(&sums, grid, target, |row| weights[row]);
+    let target = (random.unit() * total.value()).min(total.value().next_down());
+    let found = order.find(&sums, grid, target, |row| weights[row])?;
     Ok(found.unwrap_or(n - 1))
-}
-
-/// A number below `n` from one in [0, 1).
-pub(crate) fn part_of(unit: f64, n: usize) -> usize {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "below n, and n < 2^53"
-    )]
-    let part = (unit * n as f64) as usize;
-    part.min(n - 1)
 }
 
 /// The lowest row not among `used`, for when every row already lies on a center.

@@ -87,6 +87,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     float32 data stay float32, everything else is converted to float64. Fortran order and other strides are
     read in place. Relocation of empty clusters and stopping rules are those of scikit-learn.
 
+    k-means++ draws from the samples in the order of their values: with the same `random_state` a fit finds
+    the same centers for the samples in any order, and takes a weight for as many equal samples. k-means||
+    and "random" draw in the order of X.
+
     References
     ----------
     G. Hamerly, Making k-means even faster, SDM 2010.

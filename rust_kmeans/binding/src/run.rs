@@ -22,8 +22,8 @@ pub(crate) fn run<T: Send>(
     run_watched(py, None, work)
 }
 
-/// The same while `watch`, an object with the methods `started` and `iterated` of `rust_kmeans._watch.Watch`, sees what
-/// happens. What it raises ends the work.
+/// The same while `watch`, an object with the methods `started` and `iterated` of `_Watch` in `_core.pyi`, sees what happens.
+/// What it raises ends the work.
 pub(crate) fn run_watched<T: Send>(
     py: Python<'_>,
     watch: Option<Py<PyAny>>,
@@ -80,8 +80,8 @@ impl Watch for Caller {
         self.watch.is_some()
     }
 
-    fn started(&mut self, run: usize) {
-        self.tell(|watch| watch.call_method1("started", (run,)).map(|_| false));
+    fn started(&mut self, _run: usize) {
+        self.tell(|watch| watch.call_method0("started").map(|_| false));
     }
 
     fn iterated(&mut self, iteration: &Iteration<'_>) -> bool {
@@ -91,7 +91,6 @@ impl Watch for Caller {
                 Convergence::Shift => "shift",
             });
             let arguments = (
-                iteration.run,
                 iteration.number,
                 iteration.inertia,
                 iteration.centers.to_pyarray(watch.py()),

@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rust_kmeans import _core
+from rust_kmeans._watch import CallbackSupportMixin, Fit, FitWatch, is_watched, with_callbacks
 
 Floats = NDArray[Any]
 Weights = NDArray[np.float64] | None
@@ -33,7 +34,9 @@ Start = tuple[InitName, int, list[int]] | list[Floats]
 _FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
 
-class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class KMeans(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
     """Exact k-means: Lloyd's algorithm, in parallel, in place of `sklearn.cluster.KMeans`.
 
     Parameters
@@ -53,7 +56,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         A run stops when the summed squared shift of its centers is at most `tol` times the mean variance of
         the features; 0 stops when no label changes.
     verbose : int, default=0
-        Accepted for compatibility; nothing is printed.
+        Above 0 each iteration is printed as it ends, with its inertia, and why a run has converged. Runs then
+        go one after the other and take longer; the result is the same.
     random_state : int, RandomState instance or None, default=None
         Makes the starting centers reproducible. They differ from those scikit-learn draws.
     copy_x : bool, default=True
@@ -73,6 +77,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Nearest center of each sample; of equal distances the lowest index.
     inertia_ : float
         Weighted sum of squared distances to the nearest centers, in squared units of X.
+    inertia_history_ : ndarray of shape (n_iter_,), float64
+        For each iteration of the best run the inertia of the labels it found, under the centers they were found
+        with. Computed from sums that are there anyway, with an error of some 1e-15 times the weight of all
+        samples times the squared range of X; with `sample_weight`, range times largest value. It never
+        increases by more than that, unless an empty cluster was relocated. `inertia_` is the inertia of the
+        labels found last, under the last centers: if no label changed in the last iteration, its last entry.
     n_iter_ : int
         Iterations of the best run.
     algorithm_ : {"lloyd", "hamerly"}
@@ -86,6 +96,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     -----
     float32 data stay float32, everything else is converted to float64. Fortran order and other strides are
     read in place. Relocation of empty clusters and stopping rules are those of scikit-learn.
+
+    Callbacks (`set_callbacks`, experimental in scikit-learn since 1.9) see a task "run" for each of `n_init`,
+    with a task "iteration" for each iteration. One that returns True from `on_fit_task_end` ends the
+    iterations of the run as `max_iter` does, or leaves out the runs to come. With an older scikit-learn
+    there is no `set_callbacks`.
 
     References
     ----------
@@ -165,8 +180,17 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         TypeError
             For data that are not numbers.
         """
-        _fit_together([self], X, sample_weight)
+        if is_watched(self):
+            self._fit_watched(X, y, sample_weight)
+        else:
+            _fit_together([self], X, sample_weight)
         return self
+
+    @with_callbacks
+    def _fit_watched(self, X: ArrayLike, y: object, sample_weight: ArrayLike | None) -> None:
+        watch = FitWatch(self, X, y, sample_weight)
+        _fit_together([self], X, sample_weight, watch)
+        watch.finish()
 
     def fit_predict(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
@@ -294,12 +318,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         centers: Floats,
         labels: NDArray[np.int32],
         inertia: float,
+        history: NDArray[np.float64],
         n_iter: int,
         algorithm: Literal["lloyd", "hamerly"],
         distinct: int,
     ) -> None:
         self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
-        self.n_iter_, self.algorithm_ = n_iter, algorithm
+        self.inertia_history_, self.n_iter_, self.algorithm_ = history, n_iter, algorithm
         self._n_features_out = self.n_clusters
         if distinct < self.n_clusters:
             warnings.warn(
@@ -405,8 +430,13 @@ def kmeans_sweep(
     return models
 
 
-def _fit_together(models: Sequence[KMeans], X: ArrayLike, sample_weight: ArrayLike | None) -> None:
-    """Fit estimators that differ in what they start from alone."""
+def _fit_together(
+    models: Sequence[KMeans],
+    X: ArrayLike,
+    sample_weight: ArrayLike | None,
+    watch: FitWatch | None = None,
+) -> None:
+    """Fit estimators that differ in what they start from alone; one, if it is watched."""
     first = models[0]
     for model in models:
         if not model._has_plain_params():
@@ -419,17 +449,31 @@ def _fit_together(models: Sequence[KMeans], X: ArrayLike, sample_weight: ArrayLi
             msg = f"n_samples={data.shape[0]} should be >= n_clusters={model.n_clusters}."
             raise ValueError(msg)
     weights = _weights(sample_weight)
-    fits = _core.fit(
-        data,
-        [model._start(data) for model in models],
-        sample_weight=weights,
-        max_iter=first.max_iter,
-        tol=first.tol,
-        algorithm=first.algorithm,
-        n_threads=first.n_threads,
-    )
+
+    def fit(starts: Sequence[Start]) -> list[Fit]:
+        return _core.fit(
+            data,
+            starts,
+            sample_weight=weights,
+            max_iter=first.max_iter,
+            tol=first.tol,
+            algorithm=first.algorithm,
+            n_threads=first.n_threads,
+            watch=watch,
+        )
+
+    starts = [model._start(data) for model in models]
+    fits = fit(starts) if watch is None else [watch.best(_runs_of(starts[0]), fit)]
     for model, fit in zip(models, fits, strict=True):
         model._keep(*fit)
+
+
+def _runs_of(start: Start) -> list[list[Start]]:
+    """Return what each run alone starts from, as `_core.fit` takes it."""
+    if isinstance(start, list):
+        return [[[centers]] for centers in start]
+    init, n_clusters, seeds = start
+    return [[(init, n_clusters, [seed])] for seed in seeds]
 
 
 def kmeans_plusplus(

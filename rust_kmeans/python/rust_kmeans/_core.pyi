@@ -44,7 +44,7 @@ class _Watch(Protocol):
     """What sees the runs of a fit, one after the other. What it raises ends the fit."""
 
     def started(self) -> None:
-        """A run has its starting centers."""
+        """See a run that has its starting centers."""
 
     def iterated(
         self,
@@ -56,7 +56,7 @@ class _Watch(Protocol):
         converged: Literal["strict", "shift"] | None,
         /,
     ) -> bool:
-        """A run has done an iteration, the first is 0; True ends the run as `max_iter` would.
+        """See an iteration of the run, the first is 0; True ends the run as `max_iter` would.
 
         `inertia` is that of the labels found under the centers before; `centers` are those after, `shift` is
         their summed squared shift, `tol` the absolute one that ends a run.

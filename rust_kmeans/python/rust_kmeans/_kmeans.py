@@ -78,11 +78,12 @@ class KMeans(
     inertia_ : float
         Weighted sum of squared distances to the nearest centers, in squared units of X.
     inertia_history_ : ndarray of shape (n_iter_,), float64
-        For each iteration of the best run the inertia of the labels it found, under the centers they were found
-        with. Computed from sums that are there anyway, with an error of some 1e-15 times the weight of all
-        samples times the squared range of X; with `sample_weight`, range times largest value. It never
-        increases by more than that, unless an empty cluster was relocated. `inertia_` is the inertia of the
-        labels found last, under the last centers: if no label changed in the last iteration, its last entry.
+        For each iteration of the best run the inertia of the labels it found, under the centers they were
+        found with, in squared units of X. Computed from the sums of the clusters, with an error of some 1e-15
+        times the weight of all samples times the squared range of X; with `sample_weight`, range times
+        largest value. It never increases by more than that, unless an empty cluster was relocated.
+        `inertia_` is that of the labels found last, under `cluster_centers_`: the last entry if no label
+        changed in the last iteration.
     n_iter_ : int
         Iterations of the best run.
     algorithm_ : {"lloyd", "hamerly"}
@@ -181,16 +182,18 @@ class KMeans(
             For data that are not numbers.
         """
         if is_watched(self):
-            self._fit_watched(X, y, sample_weight)
+            distinct = self._fit_watched(X, y, sample_weight)
         else:
-            _fit_together([self], X, sample_weight)
+            distinct = _fit_together([self], X, sample_weight)
+        _warn_of_duplicates([self], distinct)
         return self
 
-    @with_callbacks
-    def _fit_watched(self, X: ArrayLike, y: object, sample_weight: ArrayLike | None) -> None:
+    @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn ships no types
+    def _fit_watched(self, X: ArrayLike, y: object, sample_weight: ArrayLike | None) -> list[int]:
         watch = FitWatch(self, X, y, sample_weight)
-        _fit_together([self], X, sample_weight, watch)
+        distinct = _fit_together([self], X, sample_weight, watch)
         watch.finish()
+        return distinct
 
     def fit_predict(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
@@ -313,27 +316,10 @@ class KMeans(
             raise ValueError(msg)
         return centers
 
-    def _keep(
-        self,
-        centers: Floats,
-        labels: NDArray[np.int32],
-        inertia: float,
-        history: NDArray[np.float64],
-        n_iter: int,
-        algorithm: Literal["lloyd", "hamerly"],
-        distinct: int,
-    ) -> None:
-        self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
-        self.inertia_history_, self.n_iter_, self.algorithm_ = history, n_iter, algorithm
+    def _keep(self, fit: Fit) -> None:
+        self.cluster_centers_, self.labels_, self.inertia_, self.inertia_history_, *_ = fit
+        *_, self.n_iter_, self.algorithm_, _ = fit
         self._n_features_out = self.n_clusters
-        if distinct < self.n_clusters:
-            warnings.warn(
-                f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
-                f"({self.n_clusters}). Possibly due to duplicate points in X.",
-                ConvergenceWarning,
-                # Whoever called `fit` or `kmeans_sweep`.
-                stacklevel=4,
-            )
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish
         tags = super().__sklearn_tags__()
@@ -426,7 +412,7 @@ def kmeans_sweep(
     if not models:
         msg = "n_clusters is empty: at least one number of clusters is needed."
         raise ValueError(msg)
-    _fit_together(models, X, sample_weight)
+    _warn_of_duplicates(models, _fit_together(models, X, sample_weight))
     return models
 
 
@@ -435,8 +421,11 @@ def _fit_together(
     X: ArrayLike,
     sample_weight: ArrayLike | None,
     watch: FitWatch | None = None,
-) -> None:
-    """Fit estimators that differ in what they start from alone; one, if it is watched."""
+) -> list[int]:
+    """Fit estimators that differ in what they start from alone; one, if it is watched.
+
+    Return how many clusters of each have samples.
+    """
     first = models[0]
     for model in models:
         if not model._has_plain_params():
@@ -464,8 +453,21 @@ def _fit_together(
 
     starts = [model._start(data) for model in models]
     fits = fit(starts) if watch is None else [watch.best(_runs_of(starts[0]), fit)]
-    for model, fit in zip(models, fits, strict=True):
-        model._keep(*fit)
+    for model, fitted in zip(models, fits, strict=True):
+        model._keep(fitted)
+    return [distinct for *_, distinct in fits]
+
+
+def _warn_of_duplicates(models: Sequence[KMeans], distinct: Sequence[int]) -> None:
+    for model, found in zip(models, distinct, strict=True):
+        if found < model.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({found}) found smaller than n_clusters "
+                f"({model.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                # Whoever called `fit` or `kmeans_sweep`.
+                stacklevel=3,
+            )
 
 
 def _runs_of(start: Start) -> list[list[Start]]:

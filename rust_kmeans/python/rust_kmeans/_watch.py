@@ -19,7 +19,7 @@ except ImportError:  # scikit-learn before 1.9
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Nothing: this scikit-learn has no callbacks."""
 
-    def with_callbacks(method: Any) -> Any:  # type: ignore[no-redef]  # noqa: ANN401  # as scikit-learn's
+    def with_callbacks(method: Any) -> Any:  # noqa: ANN401  # as scikit-learn's
         """Return the method as it is: this scikit-learn has no callbacks."""
         return method
 
@@ -74,7 +74,7 @@ class FitWatch:
                 "inertia_history_": history,
                 "algorithm_": algorithm,
             }
-            if self._end(lambda found=found: found):
+            if self._end(partial(dict, found)):
                 break
         return min(fits, key=lambda fit: fit[2])
 

@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rust_kmeans import _core
+from rust_kmeans._state import VersionedState
 from rust_kmeans._watch import CallbackSupportMixin, Fit, FitWatch, is_watched, with_callbacks
 
 Floats = NDArray[Any]
@@ -35,7 +36,12 @@ _FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
 
 class KMeans(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+    VersionedState,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
 ):
     """Exact k-means: Lloyd's algorithm, in parallel, in place of `sklearn.cluster.KMeans`.
 
@@ -67,7 +73,9 @@ class KMeans(
         label is not proven by bounds ("hamerly", 4 or 8 bytes a sample). "auto" chooses for each iteration.
         The result does not depend on it.
     n_threads : int or None, default=None
-        Threads; None for ``RAYON_NUM_THREADS`` or the CPUs at hand. The result does not depend on it.
+        Threads. None for ``RAYON_NUM_THREADS`` if that is set, else the CPUs at hand (affinity and cgroup
+        quota of the process), but no more than ``OMP_NUM_THREADS``, by which joblib and Dask share the CPUs
+        among their worker processes. The result does not depend on it.
 
     Attributes
     ----------
@@ -452,7 +460,7 @@ def _fit_together(
         )
 
     starts = [model._start(data) for model in models]
-    fits = fit(starts) if watch is None else [watch.best(_runs_of(starts[0]), fit)]
+    fits = fit(starts) if watch is None else [watch.best(_runs_of(starts[0]), fit, data.dtype)]
     for model, fitted in zip(models, fits, strict=True):
         model._keep(fitted)
     return [distinct for *_, distinct in fits]

@@ -59,8 +59,11 @@ class FitWatch:
         # The tasks under way, from the fit to the iteration.
         self._tasks: list[Any] = []
 
-    def best(self, starts: Sequence[_Starts], fit: Callable[[_Starts], list[Fit]]) -> Fit:
-        """Return the fit of least inertia, the first of equals, of those from each start."""
+    def best(
+        self, starts: Sequence[_Starts], fit: Callable[[_Starts], list[Fit]], dtype: np.dtype[Any]
+    ) -> Fit:
+        """Return the fit of least inertia, the first of equals, of those from each start on `dtype` data."""
+        self._dtype = dtype
         self._begin_fit(len(starts))
         fits: list[Fit] = []
         for start in starts:
@@ -106,7 +109,7 @@ class FitWatch:
                 print(  # noqa: T201
                     f"Converged at iteration {number}: center shift {shift} within tolerance {tol}."
                 )
-        last = self._end(partial(_state, centers, number + 1))
+        last = self._end(partial(_state, centers.astype(self._dtype), number + 1))
         if not (last or converged or number + 1 == self._model.max_iter):
             self._begin("iteration")
         return last

@@ -122,10 +122,11 @@ def test_a_data_frame_gives_the_fit_of_its_values_and_its_names(frame: Callable[
         model.predict(X)
 
 
-@pytest.mark.parametrize(("output", "kind"), [("pandas", pd.DataFrame), ("polars", pl.DataFrame)])
-def test_transform_gives_the_frame_that_set_output_names(output: Any, kind: type) -> None:
-    distances: Any = fitted().set_output(transform=output).transform(X)
-    assert type(distances) is kind
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_transform_gives_the_frame_that_set_output_names(output: Any) -> None:
+    model = fitted().set_output(transform=output)
+    distances: Any = model.transform(X)
+    assert type(distances).__module__.split(".")[0] == output
     names = [f"kmeans{c}" for c in range(4)]
     assert list(distances.columns) == names == model.get_feature_names_out().tolist()
     np.testing.assert_array_equal(distances.to_numpy(), fitted().transform(X))

@@ -54,9 +54,9 @@ struct Caller {
 }
 
 impl Caller {
-    /// Calls a method of the watch, unless something was raised before.
+    /// Calls a method of the watch; true also if it raises, which the next question then stops.
     fn tell(&mut self, call: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<bool>) -> bool {
-        let Some(watch) = self.watch.as_ref().filter(|_| self.raised.is_none()) else {
+        let Some(watch) = &self.watch else {
             return false;
         };
         let told = Python::attach(|py| call(watch.bind(py)));

@@ -9,64 +9,73 @@
 //! made anyway; the first from one inertia that is known, that of the last pass.
 
 use crate::element::Element;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::ExactTable;
 use crate::scale::Scale;
 
 /// For each iteration of a run the part of its inertia that depends on labels and centers.
-#[derive(Debug, Default)]
-pub(crate) struct History(Vec<f64>);
+#[derive(Debug)]
+pub(crate) struct History {
+    /// The middle of the range of each feature, with so few bits that any number of samples times it is exact.
+    point: Vec<f64>,
+    parts: Vec<f64>,
+}
 
 impl History {
+    pub(crate) fn new(scale: &Scale) -> Result<Self> {
+        let mut point = try_vec("the middle of the data", scale.n_features(), 0.0)?;
+        let bits_of_counts =
+            (u64::BITS - scale.n_rows.leading_zeros()).min(f64::MANTISSA_DIGITS - 1);
+        for (point, middle) in point.iter_mut().zip(scale.middle()) {
+            *point = f64::from_bits(middle.to_bits() & (u64::MAX << bits_of_counts));
+        }
+        Ok(Self {
+            point,
+            parts: Vec::new(),
+        })
+    }
+
     /// Notes an iteration: the centers that labels were found with and the sums of those labels.
-    pub(crate) fn note<T: Element>(
-        &mut self,
-        scale: &Scale,
-        centers: &[T],
-        sums: &ExactTable,
-    ) -> Result<()> {
-        self.0.try_reserve(1).map_err(|_| Error::Memory {
+    pub(crate) fn note<T: Element>(&mut self, centers: &[T], sums: &ExactTable) -> Result<()> {
+        self.parts.try_reserve(1).map_err(|_| Error::Memory {
             what: "the history of the inertia",
-            bytes: self.0.len().saturating_mul(2 * size_of::<f64>()),
+            bytes: self.parts.len().saturating_mul(2 * size_of::<f64>()),
         })?;
-        self.0.push(varying_part(scale, centers, sums));
+        self.parts.push(self.varying_part(centers, sums));
         Ok(())
     }
 
     /// The inertia of each iteration, from that of the last pass: of its `centers` and the `sums` of its labels.
     pub(crate) fn finish<T: Element>(
-        self,
-        scale: &Scale,
+        mut self,
         (centers, sums): (&[T], &ExactTable),
         inertia: f64,
     ) -> Vec<f64> {
-        let last = varying_part(scale, centers, sums);
-        let mut history = self.0;
-        for part in &mut history {
+        let last = self.varying_part(centers, sums);
+        for part in &mut self.parts {
             // Rounding must not make an inertia negative.
             *part = (inertia + (*part - last)).max(0.0);
         }
-        history
+        self.parts
     }
-}
 
-/// The second sum. Sums are exact in two parts, and so is each part less its multiple of s: the rounding error is relative
-/// to the squared range of the data, not to their distance from 0, but for what weights have rounded before.
-fn varying_part<T: Element>(scale: &Scale, centers: &[T], sums: &ExactTable) -> f64 {
-    let d = scale.n_features();
-    let mut total = 0.0;
-    for (c, center) in centers.chunks_exact(d).enumerate() {
-        let (high, low) = sums.parts(c);
-        let (weight_high, weight_low) = (high[d], low[d]);
-        let weight = weight_high + weight_low;
-        let mut cluster = 0.0;
-        for (j, (&center, middle)) in center.iter().zip(scale.middle()).enumerate() {
-            let center: f64 = center.into() - middle;
-            let sum =
-                (-weight_high).mul_add(middle, high[j]) + (-weight_low).mul_add(middle, low[j]);
-            cluster += center * (weight * center - 2.0 * sum);
+    /// The second sum. Sums are exact in two parts, and so are counts times the point: the rounding error is relative to
+    /// the squared range of the data, not to their distance from 0. Weights have rounded the samples before.
+    fn varying_part<T: Element>(&self, centers: &[T], sums: &ExactTable) -> f64 {
+        let d = self.point.len();
+        let mut total = 0.0;
+        for (c, center) in centers.chunks_exact(d).enumerate() {
+            let (high, low) = sums.parts(c);
+            let weight = high[d] + low[d];
+            let mut cluster = 0.0;
+            for (((&center, point), high), low) in center.iter().zip(&self.point).zip(high).zip(low)
+            {
+                let center: f64 = center.into() - point;
+                let sum = (high - weight * point) + low;
+                cluster += center * (weight * center - 2.0 * sum);
+            }
+            total += cluster;
         }
-        total += cluster;
+        total
     }
-    total
 }

@@ -228,7 +228,7 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             bounds: None,
             centers,
             stage: Stage::Moving,
-            history: History::default(),
+            history: History::new(&problem.scale)?,
             n_iter: 0,
             strict: false,
         })
@@ -306,8 +306,7 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             return Ok(Some(found.inertia.value()));
         }
         self.choice.observe(found.changed, found.screened);
-        self.history
-            .note(&self.problem.scale, &self.centers, &self.sums)?;
+        self.history.note(&self.centers, &self.sums)?;
         self.update();
         self.n_iter += 1;
         let converged = if found.changed == 0 {
@@ -384,8 +383,7 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
 
     fn end(self, inertia: f64) -> Result<Fit<T>> {
         let (k, d) = (self.packed.k(), self.problem.data.n_columns());
-        let last = (&*self.centers, &self.sums);
-        let history = self.history.finish(&self.problem.scale, last, inertia);
+        let history = self.history.finish((&self.centers, &self.sums), inertia);
         Ok(Fit {
             centers: array(self.centers, k, d)?,
             labels: self.labels,

@@ -325,8 +325,9 @@ class KMeans(
         return centers
 
     def _keep(self, fit: Fit) -> None:
-        self.cluster_centers_, self.labels_, self.inertia_, self.inertia_history_, *_ = fit
-        *_, self.n_iter_, self.algorithm_, _ = fit
+        centers, labels, inertia, history, n_iter, algorithm, _ = fit
+        self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
+        self.inertia_history_, self.n_iter_, self.algorithm_ = history, n_iter, algorithm
         self._n_features_out = self.n_clusters
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish

@@ -11,7 +11,7 @@ use rust_kmeans_core::{Element, Isa, Rows};
 
 use crate::arrays::{self, Matrix, Vector, Weights};
 use crate::partial::{Partial, Scale};
-use crate::run::{engine, params, run, to_python};
+use crate::run::{engine, params, run, run_watched, to_python};
 
 type FitTuple<'py> = (
     Bound<'py, PyAny>,
@@ -25,6 +25,7 @@ type BestTuple<'py> = (
     Bound<'py, PyAny>,
     Bound<'py, PyArray1<i32>>,
     f64,
+    Bound<'py, PyArray1<f64>>,
     usize,
     &'static str,
     usize,
@@ -127,8 +128,11 @@ enum TypedStart<'a, T> {
 }
 
 #[pyfunction]
-#[pyo3(signature = (X, starts, *, sample_weight=None, max_iter=300, tol=0.0, algorithm="auto", n_threads=None))]
+#[pyo3(signature = (
+    X, starts, *, sample_weight=None, max_iter=300, tol=0.0, algorithm="auto", n_threads=None, watch=None
+))]
 #[expect(non_snake_case, reason = "scikit-learn's name of the data")]
+#[expect(clippy::too_many_arguments, reason = "keywords in Python")]
 pub(crate) fn fit<'py>(
     X: &Bound<'py, PyAny>,
     starts: &Bound<'py, PyAny>,
@@ -137,14 +141,15 @@ pub(crate) fn fit<'py>(
     tol: f64,
     algorithm: &str,
     n_threads: Option<usize>,
+    watch: Option<Py<PyAny>>,
 ) -> PyResult<Vec<BestTuple<'py>>> {
     fn typed<'py, T: Element + numpy::Element>(
         py: Python<'py>,
         rows: Rows<'_, T>,
         starts: &[Start<'py>],
         weights: Option<&[f64]>,
-        tol: f64,
-        params: &core::ValidParams,
+        (tol, params): (f64, &core::ValidParams),
+        watch: Option<Py<PyAny>>,
     ) -> PyResult<Vec<BestTuple<'py>>> {
         let given = starts.iter().flat_map(|start| match start {
             Start::Given(centers) => centers.as_slice(),
@@ -163,7 +168,7 @@ pub(crate) fn fit<'py>(
                 }
             })
             .collect();
-        let fits = run(py, |interrupt| {
+        let fits = run_watched(py, watch, |interrupt| {
             best_fits(rows, &starts, weights, tol, params, interrupt)
         })?;
         Ok(fits
@@ -173,6 +178,7 @@ pub(crate) fn fit<'py>(
                     to_numpy(py, fit.centers),
                     fit.labels.into_pyarray(py),
                     fit.inertia,
+                    fit.history.into_pyarray(py),
                     fit.n_iter,
                     fit.algorithm.name(),
                     distinct,
@@ -191,8 +197,8 @@ pub(crate) fn fit<'py>(
         rows,
         &starts,
         weights,
-        tol,
-        &params
+        (tol, &params),
+        watch
     ))
 }
 

@@ -49,7 +49,8 @@ struct Arguments {
     /// label changes
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     tol: f64,
-    /// Threads; without it what the variable `RAYON_NUM_THREADS` says, or all CPUs at hand; results do not depend on it
+    /// Threads; without it what the variable `RAYON_NUM_THREADS` says, or all CPUs at hand, but no more than
+    /// `OMP_NUM_THREADS`; results do not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// How labels are found; results do not depend on it

@@ -311,14 +311,17 @@ impl ExactTable {
         self.high[at] + self.low[at]
     }
 
-    /// The sums of one row, rounded once each.
-    pub(crate) fn values(&self, row: usize) -> impl Iterator<Item = f64> + '_ {
+    /// High and low parts of one row.
+    pub(crate) fn parts(&self, row: usize) -> (&[f64], &[f64]) {
         let start = self.row(row).start;
         let range = start..start + self.columns;
-        self.high[range.clone()]
-            .iter()
-            .zip(&self.low[range])
-            .map(|(high, low)| high + low)
+        (&self.high[range.clone()], &self.low[range])
+    }
+
+    /// The sums of one row, rounded once each.
+    pub(crate) fn values(&self, row: usize) -> impl Iterator<Item = f64> + '_ {
+        let (high, low) = self.parts(row);
+        high.iter().zip(low).map(|(high, low)| high + low)
     }
 }
 

@@ -11,7 +11,8 @@ use crate::choice::{Choice, Way};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactTable, Grids};
-use crate::interrupt::{self, Interrupt};
+use crate::history::History;
+use crate::interrupt::{self, Convergence, Interrupt, Iteration};
 use crate::kernel::{BLOCK, Move, Moving, Packed, own_distances};
 use crate::params::{Algorithm, ValidParams};
 use crate::pool::{Pool, cost, rows_per_piece};
@@ -27,6 +28,11 @@ pub struct Fit<T> {
     pub labels: Vec<i32>,
     /// Weighted sum of squared distances of the samples to their centers, in float64.
     pub inertia: f64,
+    /// For each iteration the inertia of the labels it found, under the centers they were found with, in float64.
+    /// Computed from the sums of the clusters: the error is a few units in the last place of the weight of all samples
+    /// times their squared range, with weights times range and largest value. The same bits for any number of threads
+    /// and any instruction set.
+    pub history: Vec<f64>,
     /// Iterations done.
     pub n_iter: usize,
     /// Whether the last iteration changed no label.
@@ -54,7 +60,8 @@ impl<T> Fit<T> {
 /// Each iteration assigns every sample to its nearest center, gives clusters without weight the samples farthest from
 /// their centers, and moves centers to the (weighted) means. It stops when no label changes, when the summed squared
 /// shift of the centers is at most `tol`, or after `max_iter` iterations; in the last two cases samples are assigned
-/// once more, so that labels belong to the centers returned. The interrupt is asked once an iteration.
+/// once more, so that labels belong to the centers returned. The interrupt is asked once an iteration, and sees it if it
+/// wants to.
 ///
 /// The result does not depend on the number of threads or the instruction set.
 ///
@@ -121,14 +128,18 @@ pub(crate) fn iterate<T: Element>(
         .collect();
     let mut waiting = starts.into_iter().enumerate().peekable();
     let mut active: Vec<Run<'_, '_, T>> = Vec::new();
+    let watched = interrupt.sees();
     loop {
         while let Some(&(number, _)) = waiting.peek() {
             let used: usize = active.iter().map(|run| needs[run.number]).sum();
-            if !active.is_empty() && used.saturating_add(needs[number]) > room {
+            if !active.is_empty() && (watched || used.saturating_add(needs[number]) > room) {
                 break;
             }
             if let Some((number, start)) = waiting.next() {
                 active.push(Run::new(problem, &grids, number, start, &mut workers)?);
+                if watched {
+                    interrupt.started(number);
+                }
             }
         }
         if active.is_empty() {
@@ -146,11 +157,15 @@ pub(crate) fn iterate<T: Element>(
         let mut left = going.len();
         let largest = going.iter().map(|run| run.packed.k()).max().unwrap_or(0);
         let threads = problem.pool.useful_threads(n, cost(d, largest));
-        let visits = going.iter_mut().map(Run::visit).collect::<Result<_>>()?;
+        let visits = going
+            .iter_mut()
+            .map(|run| run.visit(watched))
+            .collect::<Result<_>>()?;
         assign(visits, (&problem.pool, &mut workers[..threads]));
         while left > 0 {
             left -= 1;
-            match active[at].advance(tol, &mut workers[..threads]) {
+            let watch = watched.then_some(&mut *interrupt);
+            match active[at].advance(tol, &mut workers[..threads], watch)? {
                 None => at += 1,
                 Some(inertia) => {
                     let run = active.remove(at);
@@ -185,6 +200,7 @@ struct Run<'a, 'd, T> {
     choice: Choice,
     bounds: Option<Bounds<T>>,
     stage: Stage,
+    history: History,
     n_iter: usize,
     strict: bool,
 }
@@ -212,6 +228,7 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             bounds: None,
             centers,
             stage: Stage::Moving,
+            history: History::new(&problem.scale)?,
             n_iter: 0,
             strict: false,
         })
@@ -230,8 +247,9 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
         self.choice.next() == Way::Bounded && self.stage != Stage::Last { settled: true }
     }
 
-    /// What the next pass does for this run; makes room for bounds when they are needed first.
-    fn visit(&mut self) -> Result<Visit<'_, 'd, T>> {
+    /// What the next pass does for this run; makes room for bounds when they are needed first. Who watches wants the
+    /// inertia of each pass.
+    fn visit(&mut self, watched: bool) -> Result<Visit<'_, 'd, T>> {
         let Problem {
             data,
             weights,
@@ -258,7 +276,8 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
                 }
             }
         };
-        let moving = self.stage == Stage::Moving;
+        // Sums are those of the labels after the last pass too: the history is relative to them.
+        let moving = self.stage != Stage::Last { settled: true };
         let job = Job {
             run: self.number,
             packed: &self.packed,
@@ -270,31 +289,69 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
                 grids: self.grids,
             }),
         };
-        let inertia = (!moving).then(|| scale.distance_grid(self.packed.exact()));
+        let inertia = (watched || self.stage != Stage::Moving)
+            .then(|| scale.distance_grid(self.packed.exact()));
         Ok(Visit::new(job, &mut self.labels, how, inertia))
     }
 
-    /// Finishes what a pass began; the inertia after the last one.
-    fn advance(&mut self, tol: f64, team: &mut [Worker<T>]) -> Option<f64> {
+    /// Finishes what a pass began, and shows it to who watches; the inertia after the last one.
+    fn advance(
+        &mut self,
+        tol: f64,
+        team: &mut [Worker<T>],
+        watch: Option<&mut Interrupt<'_>>,
+    ) -> Result<Option<f64>> {
         let found = Found::take(team, self.number, &mut self.sums);
         if self.stage != Stage::Moving {
-            return Some(found.inertia.value());
+            return Ok(Some(found.inertia.value()));
         }
         self.choice.observe(found.changed, found.screened);
+        self.history.note(&self.centers, &self.sums)?;
         self.update();
         self.n_iter += 1;
-        if found.changed == 0 {
+        let converged = if found.changed == 0 {
+            Some(Convergence::Strict)
+        } else {
+            (squared_shift(&self.next, &self.centers) <= tol).then_some(Convergence::Shift)
+        };
+        let stopped = match watch {
+            Some(watch) => self.show(watch, found.inertia.value(), tol, converged)?,
+            None => false,
+        };
+        if converged == Some(Convergence::Strict) {
             self.strict = true;
             // Without relocation the same labels give the same sums, so the centers did not move either.
             self.stage = Stage::Last {
                 settled: self.centers == self.next,
             };
-        } else if squared_shift(&self.next, &self.centers) <= tol
-            || self.n_iter >= self.problem.params.max_iter
-        {
+        } else if converged.is_some() || stopped || self.n_iter >= self.problem.params.max_iter {
             self.stage = Stage::Last { settled: false };
         }
-        None
+        Ok(None)
+    }
+
+    /// Shows an iteration; whether the run is to end.
+    fn show(
+        &self,
+        watch: &mut Interrupt<'_>,
+        inertia: f64,
+        tol: f64,
+        converged: Option<Convergence>,
+    ) -> Result<bool> {
+        let (k, d) = (self.packed.k(), self.problem.data.n_columns());
+        let mut centers = try_vec("the centers", k * d, 0.0)?;
+        for (wide, &center) in centers.iter_mut().zip(&self.centers) {
+            *wide = center.into();
+        }
+        Ok(watch.iterated(&Iteration {
+            run: self.number,
+            number: self.n_iter - 1,
+            inertia,
+            centers: array(centers, k, d)?.view(),
+            shift: squared_shift(&self.next, &self.centers),
+            tol,
+            converged,
+        }))
     }
 
     fn moving(&self) -> Moving<'a, 'd, T> {
@@ -326,21 +383,25 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
 
     fn end(self, inertia: f64) -> Result<Fit<T>> {
         let (k, d) = (self.packed.k(), self.problem.data.n_columns());
-        let centers =
-            Array2::from_shape_vec((k, d), self.centers).map_err(|_| Error::TooLarge {
-                what: "the centers",
-                rows: k,
-                columns: d,
-            })?;
+        let history = self.history.finish((&self.centers, &self.sums), inertia);
         Ok(Fit {
-            centers,
+            centers: array(self.centers, k, d)?,
             labels: self.labels,
             inertia,
+            history,
             n_iter: self.n_iter,
             strict: self.strict,
             algorithm: self.choice.used(),
         })
     }
+}
+
+fn array<T>(centers: Vec<T>, k: usize, d: usize) -> Result<Array2<T>> {
+    Array2::from_shape_vec((k, d), centers).map_err(|_| Error::TooLarge {
+        what: "the centers",
+        rows: k,
+        columns: d,
+    })
 }
 
 /// What the update of one iteration reads.

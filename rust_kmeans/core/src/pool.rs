@@ -8,14 +8,21 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 
-/// `RAYON_NUM_THREADS` if it is a positive number, else the CPUs this process may use (affinity and cgroup quota).
+/// `RAYON_NUM_THREADS` if it is a positive number, else the CPUs this process may use (affinity and cgroup quota), but no
+/// more than `OMP_NUM_THREADS`: by that joblib, Dask and batch systems share the CPUs among the processes they start.
 #[must_use]
 pub fn default_threads() -> usize {
-    std::env::var("RAYON_NUM_THREADS")
-        .ok()
-        .and_then(|value| value.trim().parse().ok())
-        .filter(|&n_threads: &usize| n_threads > 0)
-        .unwrap_or_else(|| available_parallelism().map_or(1, usize::from))
+    threads_in("RAYON_NUM_THREADS").unwrap_or_else(|| {
+        let cpus = available_parallelism().map_or(1, usize::from);
+        threads_in("OMP_NUM_THREADS").map_or(cpus, |most| most.min(cpus))
+    })
+}
+
+/// A positive number in the environment; of a list, as OpenMP has for nested regions, the first.
+fn threads_in(variable: &str) -> Option<usize> {
+    let value = std::env::var(variable).ok()?;
+    let first = value.split(',').next()?.trim().parse().ok()?;
+    (first > 0).then_some(first)
 }
 
 /// Workers of pools that are no longer used, for the next ones: starting a thread takes longer than a small fit.

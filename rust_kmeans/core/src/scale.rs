@@ -138,6 +138,12 @@ impl Scale {
         self.lowest.len()
     }
 
+    /// The middle of the range of each feature.
+    pub(crate) fn middle(&self) -> impl Iterator<Item = f64> + '_ {
+        let ranges = self.lowest.iter().zip(&self.highest);
+        ranges.map(|(lowest, highest)| lowest / 2.0 + highest / 2.0)
+    }
+
     /// Refuses an `other` scale, that of a block, which this one does not cover.
     pub(crate) fn check_covers(&self, other: &Self) -> Result<()> {
         let covers = other.n_rows <= self.n_rows

@@ -28,12 +28,7 @@ pub(crate) fn variance_within<T: Element>(
     pool: &Pool,
 ) -> Result<f64> {
     let (n, d) = (data.n_rows(), data.n_columns());
-    let middle: Vec<_> = scale
-        .lowest
-        .iter()
-        .zip(&scale.highest)
-        .map(|(a, b)| a / 2.0 + b / 2.0)
-        .collect();
+    let middle: Vec<_> = scale.middle().collect();
     let what = "the sums of the features";
     let mut sums = try_vec(what, n.div_ceil(PIECE).saturating_mul(2 * d), 0.0)?;
     let mut threads = try_vec(what, pool.useful_threads(n, d * 8), ())?;

@@ -1,7 +1,7 @@
 """Types of the extension module. Errors: `ValueError` for values, `TypeError` for dtypes, `MemoryError`."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, TypedDict, TypeVar, final, type_check_only
+from typing import Any, Final, Literal, Protocol, TypedDict, TypeVar, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,29 @@ class _KernelInfo(TypedDict):
     isa_available: list[str]
     n_threads: int
     profile: Literal["debug", "release"]
+
+@type_check_only
+class _Watch(Protocol):
+    """What sees the runs of a fit, one after the other. What it raises ends the fit."""
+
+    def started(self) -> None:
+        """See a run that has its starting centers."""
+
+    def iterated(
+        self,
+        number: int,
+        inertia: float,
+        centers: NDArray[np.float64],
+        shift: float,
+        tol: float,
+        converged: Literal["strict", "shift"] | None,
+        /,
+    ) -> bool:
+        """See an iteration of the run, the first is 0; True ends the run as `max_iter` would.
+
+        `inertia` is that of the labels found under the centers before; `centers` are those after, `shift` is
+        their summed squared shift, `tol` the absolute one that ends a run.
+        """
 
 @final
 class Scale:
@@ -116,12 +139,23 @@ def fit(
     tol: float = 0.0,
     algorithm: _Algorithm = "auto",
     n_threads: int | None = None,
-) -> list[tuple[NDArray[_Float], NDArray[np.int32], float, int, Literal["lloyd", "hamerly"], int]]:
-    """Return centers, labels, inertia, n_iter, algorithm used, number of clusters in use; for each start.
+    watch: _Watch | None = None,
+) -> list[
+    tuple[
+        NDArray[_Float],
+        NDArray[np.int32],
+        float,
+        NDArray[np.float64],
+        int,
+        Literal["lloyd", "hamerly"],
+        int,
+    ]
+]:
+    """Return centers, labels, inertia, its history, n_iter, algorithm used, clusters in use; for each start.
 
     A start is (init, n_clusters, one 64-bit seed a run) or a list of starting centers; of its runs, one at
     least, the best is returned. All runs of all starts share each pass over X, bit for bit as one at a time.
-    `tol` is relative to the mean variance of the features.
+    `tol` is relative to the mean variance of the features. With a `watch` runs go one after the other.
     """
 
 def assign_block(

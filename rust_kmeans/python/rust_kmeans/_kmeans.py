@@ -20,6 +20,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rust_kmeans import _core
+from rust_kmeans._state import VersionedState
+from rust_kmeans._watch import CallbackSupportMixin, Fit, FitWatch, is_watched, with_callbacks
 
 Floats = NDArray[Any]
 Weights = NDArray[np.float64] | None
@@ -33,7 +35,14 @@ Start = tuple[InitName, int, list[int]] | list[Floats]
 _FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
 
-class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class KMeans(
+    VersionedState,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+):
     """Exact k-means: Lloyd's algorithm, in parallel, in place of `sklearn.cluster.KMeans`.
 
     Parameters
@@ -53,7 +62,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         A run stops when the summed squared shift of its centers is at most `tol` times the mean variance of
         the features; 0 stops when no label changes.
     verbose : int, default=0
-        Accepted for compatibility; nothing is printed.
+        Above 0 each iteration is printed as it ends, with its inertia, and why a run has converged. Runs then
+        go one after the other and take longer; the result is the same.
     random_state : int, RandomState instance or None, default=None
         Makes the starting centers reproducible. They differ from those scikit-learn draws.
     copy_x : bool, default=True
@@ -63,7 +73,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         label is not proven by bounds ("hamerly", 4 or 8 bytes a sample). "auto" chooses for each iteration.
         "elkan", scikit-learn's name for bounds, is taken as "hamerly". The result does not depend on it.
     n_threads : int or None, default=None
-        Threads; None for ``RAYON_NUM_THREADS`` or the CPUs at hand. The result does not depend on it.
+        Threads. None for ``RAYON_NUM_THREADS`` if that is set, else the CPUs at hand (affinity and cgroup
+        quota of the process), but no more than ``OMP_NUM_THREADS``, by which joblib and Dask share the CPUs
+        among their worker processes. The result does not depend on it.
 
     Attributes
     ----------
@@ -73,6 +85,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Nearest center of each sample; of equal distances the lowest index.
     inertia_ : float
         Weighted sum of squared distances to the nearest centers, in squared units of X.
+    inertia_history_ : ndarray of shape (n_iter_,), float64
+        For each iteration of the best run the inertia of the labels it found, under the centers they were
+        found with, in squared units of X. Computed from the sums of the clusters, with an error of some 1e-15
+        times the weight of all samples times the squared range of X; with `sample_weight`, range times
+        largest value. It never increases by more than that, unless an empty cluster was relocated.
+        `inertia_` is that of the labels found last, under `cluster_centers_`: the last entry if no label
+        changed in the last iteration.
     n_iter_ : int
         Iterations of the best run.
     algorithm_ : {"lloyd", "hamerly"}
@@ -90,6 +109,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     k-means++ draws from the samples in the order of their values: with the same `random_state` a fit finds
     the same centers for the samples in any order, and takes a weight for as many equal samples. k-means||
     and "random" draw in the order of X.
+
+    Callbacks (`set_callbacks`, experimental in scikit-learn since 1.9) see a task "run" for each of `n_init`,
+    with a task "iteration" for each iteration. One that returns True from `on_fit_task_end` ends the
+    iterations of the run as `max_iter` does, or leaves out the runs to come. With an older scikit-learn
+    there is no `set_callbacks`.
 
     References
     ----------
@@ -169,8 +193,19 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         TypeError
             For data that are not numbers.
         """
-        _fit_together([self], X, sample_weight)
+        if is_watched(self):
+            distinct = self._fit_watched(X, y, sample_weight)
+        else:
+            distinct = _fit_together([self], X, sample_weight)
+        _warn_of_duplicates([self], distinct)
         return self
+
+    @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn ships no types
+    def _fit_watched(self, X: ArrayLike, y: object, sample_weight: ArrayLike | None) -> list[int]:
+        watch = FitWatch(self, X, y, sample_weight)
+        distinct = _fit_together([self], X, sample_weight, watch)
+        watch.finish()
+        return distinct
 
     def fit_predict(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
@@ -319,26 +354,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise ValueError(msg)
         return centers
 
-    def _keep(
-        self,
-        centers: Floats,
-        labels: NDArray[np.int32],
-        inertia: float,
-        n_iter: int,
-        algorithm: Literal["lloyd", "hamerly"],
-        distinct: int,
-    ) -> None:
+    def _keep(self, fit: Fit) -> None:
+        centers, labels, inertia, history, n_iter, algorithm, _ = fit
         self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
-        self.n_iter_, self.algorithm_ = n_iter, algorithm
+        self.inertia_history_, self.n_iter_, self.algorithm_ = history, n_iter, algorithm
         self._n_features_out = self.n_clusters
-        if distinct < self.n_clusters:
-            warnings.warn(
-                f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
-                f"({self.n_clusters}). Possibly due to duplicate points in X.",
-                ConvergenceWarning,
-                # Whoever called `fit` or `kmeans_sweep`.
-                stacklevel=4,
-            )
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish
         tags = super().__sklearn_tags__()
@@ -431,12 +451,20 @@ def kmeans_sweep(
     if not models:
         msg = "n_clusters is empty: at least one number of clusters is needed."
         raise ValueError(msg)
-    _fit_together(models, X, sample_weight)
+    _warn_of_duplicates(models, _fit_together(models, X, sample_weight))
     return models
 
 
-def _fit_together(models: Sequence[KMeans], X: ArrayLike, sample_weight: ArrayLike | None) -> None:
-    """Fit estimators that differ in what they start from alone."""
+def _fit_together(
+    models: Sequence[KMeans],
+    X: ArrayLike,
+    sample_weight: ArrayLike | None,
+    watch: FitWatch | None = None,
+) -> list[int]:
+    """Fit estimators that differ in what they start from alone; one, if it is watched.
+
+    Return how many clusters of each have samples.
+    """
     first = models[0]
     for model in models:
         if not model._has_plain_params():
@@ -450,17 +478,44 @@ def _fit_together(models: Sequence[KMeans], X: ArrayLike, sample_weight: ArrayLi
             raise ValueError(msg)
         model._warn_of_parameters()
     weights = _weights(sample_weight)
-    fits = _core.fit(
-        data,
-        [model._start(data) for model in models],
-        sample_weight=weights,
-        max_iter=first.max_iter,
-        tol=first.tol,
-        algorithm="hamerly" if first.algorithm == "elkan" else first.algorithm,
-        n_threads=first.n_threads,
-    )
-    for model, fit in zip(models, fits, strict=True):
-        model._keep(*fit)
+
+    def fit(starts: Sequence[Start]) -> list[Fit]:
+        return _core.fit(
+            data,
+            starts,
+            sample_weight=weights,
+            max_iter=first.max_iter,
+            tol=first.tol,
+            algorithm="hamerly" if first.algorithm == "elkan" else first.algorithm,
+            n_threads=first.n_threads,
+            watch=watch,
+        )
+
+    starts = [model._start(data) for model in models]
+    fits = fit(starts) if watch is None else [watch.best(_runs_of(starts[0]), fit, data.dtype)]
+    for model, fitted in zip(models, fits, strict=True):
+        model._keep(fitted)
+    return [distinct for *_, distinct in fits]
+
+
+def _warn_of_duplicates(models: Sequence[KMeans], distinct: Sequence[int]) -> None:
+    for model, found in zip(models, distinct, strict=True):
+        if found < model.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({found}) found smaller than n_clusters "
+                f"({model.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                # Whoever called `fit` or `kmeans_sweep`.
+                stacklevel=3,
+            )
+
+
+def _runs_of(start: Start) -> list[list[Start]]:
+    """Return what each run alone starts from, as `_core.fit` takes it."""
+    if isinstance(start, list):
+        return [[[centers]] for centers in start]
+    init, n_clusters, seeds = start
+    return [[(init, n_clusters, [seed])] for seed in seeds]
 
 
 def kmeans_plusplus(

@@ -6,34 +6,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import euclidean_distances
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from rust_kmeans import _core
+from rust_kmeans._base import FLOATS, CentersMixin, Floats, Init, InitName, RandomState, weights_of
 
-Floats = NDArray[Any]
-Weights = NDArray[np.float64] | None
-RandomState = int | np.random.RandomState | None
-InitName = Literal["k-means++", "k-means||", "random"]
-Init = InitName | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
 Algorithm = Literal["auto", "lloyd", "hamerly"]
 # What the runs of one fit start from, as `_core.fit` takes it.
 Start = tuple[InitName, int, list[int]] | list[Floats]
 
-_FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
-
-class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class KMeans(CentersMixin):
     """Exact k-means: Lloyd's algorithm, in parallel, in place of `sklearn.cluster.KMeans`.
 
     Parameters
@@ -168,53 +160,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         _fit_together([self], X, sample_weight)
         return self
 
-    def fit_predict(
-        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
-    ) -> NDArray[np.int32]:
-        """Find the centers; return `labels_`, shape (n_samples,). Parameters and errors as in `fit`."""
-        return self.fit(X, sample_weight=sample_weight).labels_
-
-    def predict(self, X: ArrayLike) -> NDArray[np.int32]:
-        """Return the index of the nearest center of each sample.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples, converted to the dtype of the centers.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), int32
-            Labels; of equal distances the lowest index.
-
-        Raises
-        ------
-        ValueError
-            For shapes and values that are not valid.
-        """
-        return _core.predict(self._samples(X), self.cluster_centers_, n_threads=self.n_threads)
-
-    def transform(self, X: ArrayLike) -> Floats:
-        """Return the distance of each sample to each center, shape (n_samples, n_clusters), in units of X."""
-        distances: Floats = euclidean_distances(self._samples(X), self.cluster_centers_)
-        return distances
-
-    def fit_transform(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Floats:
-        """Find the centers; return the distances to them, as `transform`."""
-        return self.fit(X, sample_weight=sample_weight).transform(X)
-
-    def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
-        """Return the negative of the inertia of X under the centers, in squared units of X."""
-        data = self._samples(X)
-        labels = _core.predict(data, self.cluster_centers_, n_threads=self.n_threads)
-        return -_core.inertia(
-            data,
-            self.cluster_centers_,
-            labels,
-            sample_weight=_weights(sample_weight),
-            n_threads=self.n_threads,
-        )
-
     def _has_plain_params(self) -> bool:
         """Return whether the parameters are of the plainest types and certainly valid.
 
@@ -241,26 +186,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         The kernel checks that values are finite in a pass it needs anyway, and says where they are not.
         """
-        if type(X) is np.ndarray and X.dtype in _FLOATS and X.ndim == 2 and X.size > 0:
+        if type(X) is np.ndarray and X.dtype in FLOATS and X.ndim == 2 and X.size > 0:
             # What scikit-learn's validation, which takes as long as a small fit, would end in.
             self.n_features_in_ = X.shape[1]
             if hasattr(self, "feature_names_in_"):
                 del self.feature_names_in_
             return X
-        data: Floats = validate_data(self, X, dtype=_FLOATS, ensure_all_finite=False)
+        data: Floats = validate_data(self, X, dtype=FLOATS, ensure_all_finite=False)
         return data
-
-    def _samples(self, X: ArrayLike) -> Floats:
-        check_is_fitted(self)
-        samples: Floats = validate_data(
-            self, X, reset=False, dtype=self.cluster_centers_.dtype, ensure_all_finite=False
-        )
-        return samples
-
-    def _runs(self) -> int:
-        if self.n_init != "auto":
-            return self.n_init
-        return 1 if isinstance(self.init, str) and self.init != "random" else 10
 
     def _start(self, X: Floats) -> Start:
         """Return what the kernel starts from, for each run."""
@@ -268,7 +201,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if not (isinstance(init, str) or callable(init)):
             # Nothing is drawn, and making a generator takes longer than a small fit.
             return [self._given(X, init)]
-        runs = self._runs()
+        runs = self._runs(10)
         random_state = check_random_state(self.random_state)
         if isinstance(init, str):
             # Validated before: one of the names that the kernel knows.
@@ -276,18 +209,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             seeds = [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(runs)]
             return name, self.n_clusters, seeds
         return [self._given(X, init(X, self.n_clusters, random_state)) for _ in range(runs)]
-
-    def _given(self, X: Floats, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
-        # The kernel checks values itself; an array of the right type needs no more.
-        ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
-        centers: Floats = start if ready else check_array(start, dtype=X.dtype)
-        if centers.shape != (self.n_clusters, X.shape[1]):
-            msg = (
-                f"The shape of the initial centers {centers.shape} does not match "
-                f"(n_clusters={self.n_clusters}, n_features={X.shape[1]})."
-            )
-            raise ValueError(msg)
-        return centers
 
     def _keep(
         self,
@@ -309,11 +230,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 # Whoever called `fit` or `kmeans_sweep`.
                 stacklevel=4,
             )
-
-    def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 def kmeans_sweep(
@@ -418,7 +334,7 @@ def _fit_together(models: Sequence[KMeans], X: ArrayLike, sample_weight: ArrayLi
         if data.shape[0] < model.n_clusters:
             msg = f"n_samples={data.shape[0]} should be >= n_clusters={model.n_clusters}."
             raise ValueError(msg)
-    weights = _weights(sample_weight)
+    weights = weights_of(sample_weight)
     fits = _core.fit(
         data,
         [model._start(data) for model in models],
@@ -474,12 +390,12 @@ def kmeans_plusplus(
     ----------
     D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
     """
-    data: Floats = check_array(X, dtype=_FLOATS, ensure_all_finite=False)
+    data: Floats = check_array(X, dtype=FLOATS, ensure_all_finite=False)
     seed = int(check_random_state(random_state).randint(2**63, dtype=np.int64))
     return _core.kmeans_plusplus(
         data,
         n_clusters,
-        sample_weight=_weights(sample_weight),
+        sample_weight=weights_of(sample_weight),
         seed=seed,
         n_local_trials=n_local_trials,
         n_threads=n_threads,
@@ -492,13 +408,3 @@ def _is_count(value: object) -> bool:
 
 def _is_one_of(value: object, words: tuple[str, ...]) -> bool:
     return type(value) is str and value in words
-
-
-def _weights(sample_weight: ArrayLike | None) -> Weights:
-    if sample_weight is None:
-        return None
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.ndim != 1:
-        msg = f"Sample weights must be 1D array or None, got {weights.ndim} dimensions"
-        raise ValueError(msg)
-    return weights

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod functions;
+mod minibatch;
 mod partial;
 mod run;
 
@@ -15,6 +16,8 @@ mod _core {
         assign_block, block_scale, fit, inertia, kernel_info, kmeans_plusplus, lloyd,
         mean_variance, predict, random_rows,
     };
+    #[pymodule_export]
+    use super::minibatch::{minibatch_fit, minibatch_step};
     #[pymodule_export]
     use super::partial::{Partial, Scale};
 

@@ -1,6 +1,6 @@
 """Types of the extension module. Errors: `ValueError` for values, `TypeError` for dtypes, `MemoryError`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, TypedDict, TypeVar, final, type_check_only
 
 import numpy as np
@@ -18,6 +18,8 @@ __all__ = [
     "kmeans_plusplus",
     "lloyd",
     "mean_variance",
+    "minibatch_fit",
+    "minibatch_step",
     "predict",
     "random_rows",
 ]
@@ -26,6 +28,10 @@ _Float = TypeVar("_Float", np.float32, np.float64)
 _Weights = NDArray[np.floating[Any]] | None
 _Init = Literal["k-means++", "k-means||", "random"]
 _Algorithm = Literal["auto", "lloyd", "hamerly"]
+# Centers, shape (n_clusters, n_features), the weight each has taken in, rows since the last reassignment.
+_Running = tuple[NDArray[_Float], NDArray[np.float64], int]
+# Step, centers reassigned, mean inertia of the batch, its moving average, why the fit stops here.
+_Watch = Callable[[int, int, float, float | None, Literal["shift", "no improvement"] | None], object]
 
 __version__: Final[str]
 
@@ -144,6 +150,39 @@ def block_scale(X: NDArray[_Float], sample_weight: _Weights = None, *, n_threads
 
 def mean_variance(X: NDArray[_Float], *, n_threads: int | None = None) -> float:
     """Return the mean over the features of their variances, in squared units of X."""
+
+def minibatch_fit(
+    X: NDArray[_Float],
+    centers: NDArray[_Float],
+    *,
+    sample_weight: _Weights = None,
+    seed: int,
+    batch_size: int,
+    n_steps: int,
+    tol: float = 0.0,
+    max_no_improvement: int | None = None,
+    reassignment_ratio: float = 0.01,
+    compute_labels: bool = True,
+    watch: _Watch | None = None,
+    n_threads: int | None = None,
+) -> tuple[_Running[_Float], tuple[int, float], tuple[NDArray[np.int32], float] | None]:
+    """Return (centers, counts, rows since reassignment), (steps, smoothed mean inertia), (labels, inertia).
+
+    `tol` is relative to the mean variance of the features. `watch` is called after each step.
+    """
+
+def minibatch_step(
+    X: NDArray[_Float],
+    centers: NDArray[_Float],
+    counts: NDArray[np.float64],
+    n_since_reassignment: int,
+    *,
+    sample_weight: _Weights = None,
+    seed: int,
+    reassignment_ratio: float = 0.01,
+    n_threads: int | None = None,
+) -> tuple[_Running[_Float], float, int]:
+    """Return what the three were, moved by a batch; its inertia before; how many centers were reassigned."""
 
 def predict(
     X: NDArray[_Float], centers: NDArray[_Float], *, n_threads: int | None = None

@@ -105,12 +105,15 @@ class CentersMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         # The kernel checks values itself; an array of the right type needs no more.
         ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
         centers: Floats = start if ready else check_array(start, dtype=X.dtype)
-        if centers.shape != (self.n_clusters, X.shape[1]):
-            msg = (
-                f"The shape of the initial centers {centers.shape} does not match "
-                f"(n_clusters={self.n_clusters}, n_features={X.shape[1]})."
-            )
-            raise ValueError(msg)
+        for axis, expected, name in (
+            (0, self.n_clusters, "number of clusters"),
+            (1, X.shape[1], "number of features of the data"),
+        ):
+            if centers.shape[axis] != expected:
+                msg = (
+                    f"The shape of the initial centers {centers.shape} does not match the {name} {expected}."
+                )
+                raise ValueError(msg)
         return centers
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish

@@ -5,6 +5,7 @@ mod functions;
 mod minibatch;
 mod partial;
 mod run;
+mod stream;
 
 use pyo3::pymodule;
 
@@ -20,6 +21,8 @@ mod _core {
     use super::minibatch::{minibatch_fit, minibatch_step};
     #[pymodule_export]
     use super::partial::{Partial, Scale};
+    #[pymodule_export]
+    use super::stream::{Moments, farthest_rows, next_centers};
 
     #[pymodule_export]
     #[expect(non_upper_case_globals, reason = "Python's name")]

@@ -41,6 +41,7 @@ mod pool;
 mod problem;
 mod scale;
 mod seeding;
+mod stream;
 mod variance;
 mod view;
 
@@ -58,5 +59,6 @@ pub use pool::{Pool, default_threads};
 pub use problem::Problem;
 pub use scale::Scale;
 pub use seeding::{Random, Seeds, kmeans_plusplus, random_rows};
-pub use variance::mean_variance;
+pub use stream::{farthest_rows, next_centers};
+pub use variance::{Moments, mean_variance};
 pub use view::Rows;

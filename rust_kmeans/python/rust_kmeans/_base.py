@@ -130,3 +130,8 @@ def weights_of(sample_weight: ArrayLike | None) -> Weights:
         msg = f"Sample weights must be 1D array or None, got {weights.ndim} dimensions"
         raise ValueError(msg)
     return weights
+
+
+def seed_of(random_state: np.random.RandomState) -> int:
+    """Draw a seed for the kernel."""
+    return int(random_state.randint(2**63, dtype=np.int64))

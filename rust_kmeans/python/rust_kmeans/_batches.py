@@ -73,7 +73,14 @@ class Stream:
             yield _joined(held)
 
     def _parts(self) -> Iterator[Block]:
+        weighted = None
         for X, sample_weight in self._raw(self._batches, top=True):
+            if len(X) == 0:
+                continue
+            if weighted not in (None, sample_weight is not None):
+                msg = "Some batches have weights and some have none: give weights to all of them or to none."
+                raise ValueError(msg)
+            weighted = sample_weight is not None
             converted = self._convert(X)
             weights = weights_of(sample_weight)
             if weights is not None and weights.shape[0] != converted.shape[0]:
@@ -155,9 +162,6 @@ def _joined(parts: list[Block]) -> Block:
     if len(parts) == 1:
         return parts[0]
     weights = [weights for _, weights in parts if weights is not None]
-    if len(weights) not in (0, len(parts)):
-        msg = "Some batches have weights and some have none: give weights to all of them or to none."
-        raise ValueError(msg)
     X = np.concatenate([X for X, _ in parts])
     return X, np.concatenate(weights) if weights else None
 

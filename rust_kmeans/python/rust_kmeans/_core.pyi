@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "Moments",
     "Partial",
     "Scale",
     "__version__",
     "assign_block",
     "block_scale",
+    "farthest_rows",
     "fit",
     "inertia",
     "kernel_info",
@@ -20,6 +22,7 @@ __all__ = [
     "mean_variance",
     "minibatch_fit",
     "minibatch_step",
+    "next_centers",
     "predict",
     "random_rows",
 ]
@@ -97,6 +100,19 @@ class Partial:
 
     def centers(self, old: NDArray[_Float]) -> NDArray[_Float]:
         """Return the means, shape (n_clusters, n_features); a cluster without weight keeps `old`."""
+
+@final
+class Moments:
+    """Sums from which the mean variance of the features of some blocks follows."""
+
+    def __new__(cls, scale: Scale) -> Moments:
+        """Start with no rows; `scale` is that of all rows to come."""
+
+    def add(self, X: NDArray[_Float], *, n_threads: int | None = None) -> None:
+        """Add a block; blocks must start at multiples of 4096 rows for `_core.mean_variance`'s bits."""
+
+    def mean_variance(self) -> float:
+        """Return the mean over the features of their variances, in squared units of X."""
 
 def lloyd(
     X: NDArray[_Float],
@@ -198,6 +214,30 @@ def inertia(
     n_threads: int | None = None,
 ) -> float:
     """Return the weighted sum of squared distances of the rows to the centers their labels name."""
+
+def farthest_rows(
+    X: NDArray[_Float],
+    centers: NDArray[_Float],
+    labels: NDArray[np.int32],
+    count: int,
+    *,
+    n_threads: int | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return squared distances and indices of the rows farthest from their centers, farthest first."""
+
+def next_centers(
+    partial: Partial,
+    centers: NDArray[_Float],
+    X: NDArray[_Float],
+    labels: NDArray[np.int32],
+    *,
+    sample_weight: _Weights = None,
+) -> tuple[NDArray[_Float], float]:
+    """Return the means, and their summed squared shift from `centers`.
+
+    Clusters without weight get the rows of X, the farthest of all blocks in order, one each, which are taken
+    from the clusters `labels` names; those left over go to the center of the heaviest.
+    """
 
 def kmeans_plusplus(
     X: NDArray[_Float],

@@ -17,10 +17,13 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from rust_kmeans import _core
-from rust_kmeans._base import FLOATS, CentersMixin, Floats, Init, InitName, RandomState, weights_of
+from rust_kmeans import _core, _stream
+from rust_kmeans._base import FLOATS, CentersMixin, Floats, Init, InitName, RandomState, seed_of, weights_of
+from rust_kmeans._batches import Stream
 
 Algorithm = Literal["auto", "lloyd", "hamerly"]
+# What `fit_stream` may hold of the data to draw starting centers from.
+_SAMPLE_BYTES = 64 << 20
 # What the runs of one fit start from, as `_core.fit` takes it.
 Start = tuple[InitName, int, list[int]] | list[Floats]
 
@@ -160,6 +163,120 @@ class KMeans(CentersMixin):
         _fit_together([self], X, sample_weight)
         return self
 
+    def fit_stream(self, batches: object) -> Self:
+        """Find the centers of data that need not fit into memory, exactly: as `fit` on all of them.
+
+        In memory are a few blocks of some megabytes, for each run the labels (4 bytes a sample), the weights
+        if there are any (8 bytes a sample), and while starting centers are drawn the sample they come from.
+        The stream is read once an iteration, once more at each end, once for `tol` unless it is 0 and once
+        for starting centers; an iteration that leaves clusters empty reads it twice.
+
+        Parameters
+        ----------
+        batches : path, array, pyarrow table or dataset, iterable, or callable
+            Batches: arrays, data frames, pyarrow tables and record batches, paths of ``.npy`` and Parquet
+            files and folders of the latter, or tuples of one of these and its weights. In a list or another
+            object that gives the same batches each time it is iterated, or a function that returns an
+            iterable of them. Or one such path, array (which may be memory-mapped) or pyarrow object alone.
+            Batches have the dtype of the first.
+
+        Returns
+        -------
+        KMeans
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            For parameters, shapes and values that are not valid, for a stream without rows or one that
+            changes between two passes, and for ``init="k-means||"``.
+        TypeError
+            For what is no stream or can be read only once, as a generator.
+        ImportError
+            For Parquet files without pyarrow.
+
+        Notes
+        -----
+        From the same starting centers the result is that of `fit`, bit for bit, however the rows are cut into
+        batches. "random" draws the same starting centers as `fit`. "k-means++" and a callable do on data of
+        at most 64 MiB (or 16 * `n_clusters` samples, if that is more); from larger data they draw a sample of
+        that size.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rust_kmeans import KMeans
+        >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+        >>> KMeans(n_clusters=2, random_state=0).fit_stream([X[:4], X[4:]]).inertia_
+        16.0
+        """
+        self._validate_params()
+        dtype: Any = None
+
+        def convert(X: ArrayLike) -> Floats:
+            nonlocal dtype
+            data: Floats = validate_data(
+                self, X, reset=dtype is None, dtype=dtype or FLOATS, ensure_all_finite=False
+            )
+            dtype = data.dtype
+            return data
+
+        stream = Stream(batches, convert)
+        if stream.reads_once:
+            msg = (
+                f"batches is a {type(batches).__name__}, which can be read once only: pass a list, a path, "
+                "an array, or a function that returns a new iterator."
+            )
+            raise TypeError(msg)
+        known = _stream.survey(stream, self.n_threads)
+        if known.scale.n_rows < self.n_clusters:
+            msg = f"n_samples={known.scale.n_rows} should be >= n_clusters={self.n_clusters}."
+            raise ValueError(msg)
+        tol = self.tol
+        if tol > 0:
+            tol *= _stream.mean_variance(stream, known, self.n_threads)
+        centers, labels, inertia, n_iter = _stream.lloyd(
+            stream,
+            known,
+            self._stream_start(stream, known),
+            max_iter=self.max_iter,
+            tol=tol,
+            n_threads=self.n_threads,
+        )
+        self._keep(centers, labels, inertia, n_iter, "lloyd", np.unique(labels).size)
+        return self
+
+    def _stream_start(self, stream: Stream, known: _stream.Survey) -> list[Floats]:
+        """Return the starting centers of each run."""
+        init: Any = self.init
+        if not (isinstance(init, str) or callable(init)):
+            return [self._given(known.first_row, init)]
+        if isinstance(init, str) and init == "k-means||":
+            msg = "init='k-means||' needs all data in memory: use 'k-means++', which draws from a sample."
+            raise ValueError(msg)
+        n, k = known.scale.n_rows, self.n_clusters
+        random_state = check_random_state(self.random_state)
+        seeds = []
+        if isinstance(init, str):
+            seeds = [seed_of(random_state) for _ in range(self._runs(10))]
+        # The kernel draws rows by weight, without a look at the data.
+        rows = np.broadcast_to(known.first_row[:, :1], (n, 1))
+        if isinstance(init, str) and init == "random":
+            drawn = [_core.random_rows(rows, k, sample_weight=known.weights, seed=seed)[1] for seed in seeds]
+            return np.split(_stream.gather(stream, known, np.concatenate(drawn)), len(drawn))
+        size = min(n, max(_SAMPLE_BYTES // known.first_row.nbytes, 16 * k))
+        chosen = np.arange(n)
+        if size < n:
+            chosen = np.sort(_core.random_rows(rows, size, seed=seed_of(random_state))[1])
+        sample = _stream.gather(stream, known, chosen)
+        if callable(init):
+            return [self._given(sample, init(sample, k, random_state)) for _ in range(self._runs(10))]
+        weights = None if known.weights is None else known.weights[chosen]
+        return [
+            _core.kmeans_plusplus(sample, k, sample_weight=weights, seed=seed, n_threads=self.n_threads)[0]
+            for seed in seeds
+        ]
+
     def _has_plain_params(self) -> bool:
         """Return whether the parameters are of the plainest types and certainly valid.
 
@@ -206,7 +323,7 @@ class KMeans(CentersMixin):
         if isinstance(init, str):
             # Validated before: one of the names that the kernel knows.
             name = cast(InitName, init)
-            seeds = [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(runs)]
+            seeds = [seed_of(random_state) for _ in range(runs)]
             return name, self.n_clusters, seeds
         return [self._given(X, init(X, self.n_clusters, random_state)) for _ in range(runs)]
 
@@ -391,7 +508,7 @@ def kmeans_plusplus(
     D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
     """
     data: Floats = check_array(X, dtype=FLOATS, ensure_all_finite=False)
-    seed = int(check_random_state(random_state).randint(2**63, dtype=np.int64))
+    seed = seed_of(check_random_state(random_state))
     return _core.kmeans_plusplus(
         data,
         n_clusters,

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from rust_kmeans import _core
-from rust_kmeans._base import FLOATS, CentersMixin, Floats, Init, RandomState, Weights, weights_of
+from rust_kmeans._base import FLOATS, CentersMixin, Floats, Init, RandomState, Weights, seed_of, weights_of
 from rust_kmeans._batches import Stream
 
 
@@ -32,7 +32,8 @@ class MiniBatchKMeans(CentersMixin):
     n_clusters : int, default=8
         Number of clusters, at most the number of samples.
     init : {"k-means++", "random"}, array-like of shape (n_clusters, n_features), or callable
-        Starting centers, as for `KMeans`, found on `init_size` samples drawn with replacement, by weight.
+        Starting centers, as for `KMeans`, found on `init_size` samples drawn with replacement, by weight;
+        k-means++ tries eight times as many candidates for each.
     max_iter : int, default=100
         Most times that as many samples are drawn as there are.
     batch_size : int, default=1024
@@ -183,7 +184,7 @@ class MiniBatchKMeans(CentersMixin):
             data,
             self._best_start(data, weights, random_state),
             sample_weight=weights,
-            seed=_seed(random_state),
+            seed=seed_of(random_state),
             batch_size=self._batch_size,
             n_steps=n_steps,
             tol=self.tol,
@@ -287,7 +288,7 @@ class MiniBatchKMeans(CentersMixin):
             self._counts,
             self._n_since_last_reassign,
             sample_weight=weights,
-            seed=_seed(self._random_state),
+            seed=seed_of(self._random_state),
             reassignment_ratio=self.reassignment_ratio,
             n_threads=self.n_threads,
         )
@@ -369,11 +370,17 @@ class MiniBatchKMeans(CentersMixin):
             weights = None
         if callable(init):
             return self._given(X, init(X, self.n_clusters, random_state))
-        seed = _seed(random_state)
+        seed = seed_of(random_state)
         if init == "random":
             return _core.random_rows(X, self.n_clusters, sample_weight=weights, seed=seed)[0]
         return _core.kmeans_plusplus(
-            X, self.n_clusters, sample_weight=weights, seed=seed, n_threads=self.n_threads
+            X,
+            self.n_clusters,
+            sample_weight=weights,
+            seed=seed,
+            # Eight times the usual number: on a sample they cost little, and few steps leave a bad start.
+            n_local_trials=8 * (2 + int(math.log(self.n_clusters))),
+            n_threads=self.n_threads,
         )[0]
 
     def _keep(self, running: tuple[Floats, NDArray[np.float64], int]) -> None:
@@ -411,7 +418,3 @@ def _print_reassigned(n_reassigned: int) -> None:
 
 def _say(line: str) -> None:
     print(line)  # noqa: T201  # what `verbose` is for
-
-
-def _seed(random_state: np.random.RandomState) -> int:
-    return int(random_state.randint(2**63, dtype=np.int64))

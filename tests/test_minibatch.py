@@ -40,7 +40,7 @@ def test_parameters_and_defaults_are_those_of_scikit_learn() -> None:
     assert ours == SklearnMiniBatchKMeans().get_params()
 
 
-@pytest.mark.parametrize("init", ["k-means++", "random", CENTERS, lambda X, k, random_state: CENTERS])
+@pytest.mark.parametrize("init", ["k-means++", CENTERS, lambda X, k, random_state: CENTERS])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_well_separated_clusters_are_found(init: Any, dtype: type) -> None:
     model = MiniBatchKMeans(6, init=init, random_state=0, n_init=1 if init is CENTERS else "auto")
@@ -51,15 +51,13 @@ def test_well_separated_clusters_are_found(init: Any, dtype: type) -> None:
     np.testing.assert_allclose(model.cluster_centers_[order], CENTERS, atol=0.3)
 
 
-def test_the_objective_is_no_worse_than_that_of_scikit_learn() -> None:
+def test_most_fits_come_within_a_hundredth_of_the_best_of_ten_exact_ones() -> None:
     random = np.random.default_rng(5)
     data = random.uniform(-10, 10, size=(10, 4))[random.integers(10, size=20_000)]
     data += random.normal(scale=2, size=data.shape)
-    ours, theirs = (
-        np.median([estimator(10, random_state=seed).fit(data).inertia_ for seed in range(10)])
-        for estimator in (MiniBatchKMeans, SklearnMiniBatchKMeans)
-    )
-    assert ours <= 1.01 * theirs
+    best = KMeans(10, n_init=10, random_state=0).fit(data).inertia_
+    found = [MiniBatchKMeans(10, random_state=seed).fit(data).inertia_ for seed in range(10)]
+    assert np.median(found) < 1.01 * best
 
 
 def test_a_fit_is_the_same_bits_for_any_number_of_threads() -> None:
@@ -91,10 +89,10 @@ def test_without_labels_the_inertia_is_the_smoothed_one() -> None:
     assert not hasattr(model, "labels_")
     exact = -model.score(X, sample_weight=weights)
     assert model.inertia_ == pytest.approx(exact, rel=0.1)
-    # One step knows no average yet.
+    # One step knows no average yet, but what the batch was before it.
     one = MiniBatchKMeans(6, random_state=0, compute_labels=False, max_iter=1, batch_size=6_000).fit(X)
     assert one.n_steps_ == 1
-    assert one.inertia_ == pytest.approx(-one.score(X), rel=0.5)
+    assert -one.score(X) < one.inertia_ < np.inf
 
 
 def test_counts_are_of_float64_and_sum_to_the_rows_seen() -> None:
@@ -116,7 +114,7 @@ def test_partial_fit_makes_each_center_the_mean_of_all_it_took_in() -> None:
     model = MiniBatchKMeans(6, init=CENTERS, n_init=1, reassignment_ratio=0.0)
     for rows in np.array_split(np.arange(len(X)), 7):
         model.partial_fit(X[rows])
-    means = [X[LABELS == c].astype(float).mean(axis=0) for c in range(6)]
+    means = [X[c == LABELS].astype(float).mean(axis=0) for c in range(6)]
     np.testing.assert_allclose(model.cluster_centers_, means, rtol=1e-5)
     np.testing.assert_array_equal(model._counts, np.full(6, 1_000.0))
     assert model.n_steps_ == 7

@@ -297,7 +297,9 @@ impl<'a, T: Element> Steps<'a, T> {
     fn step(&mut self, batch: &Rows<'_, T>, weights: Option<&[f64]>) -> f64 {
         let d = batch.n_columns();
         self.before.copy_from_slice(&self.centers);
-        self.n_since_reassignment += batch.n_rows() as u64;
+        self.n_since_reassignment = self
+            .n_since_reassignment
+            .saturating_add(batch.n_rows() as u64);
         self.due = self.counts.contains(&0.0)
             || self.n_since_reassignment >= 10 * self.counts.len() as u64;
         self.packed.load(&self.centers, self.scale);

@@ -51,6 +51,17 @@ def test_well_separated_clusters_are_found(init: Any, dtype: type) -> None:
     np.testing.assert_allclose(model.cluster_centers_[order], CENTERS, atol=0.3)
 
 
+def test_given_centers_are_one_start_and_more_are_warned_of() -> None:
+    assert MiniBatchKMeans(6, init=CENTERS).fit(X)._n_init == 1
+    for method in ("fit", "partial_fit"):
+        with pytest.warns(RuntimeWarning, match="performing only one init in MiniBatchKMeans"):
+            getattr(MiniBatchKMeans(6, init=CENTERS, n_init=2), method)(X)
+    with pytest.raises(ValueError, match="does not match the number of clusters 5"):
+        MiniBatchKMeans(5, init=CENTERS).fit(X)
+    with pytest.raises(ValueError, match="does not match the number of features of the data 4"):
+        MiniBatchKMeans(6, init=CENTERS).fit(X[:, :4])
+
+
 def test_most_fits_come_within_a_hundredth_of_the_best_of_ten_exact_ones() -> None:
     random = np.random.default_rng(5)
     data = random.uniform(-10, 10, size=(10, 4))[random.integers(10, size=20_000)]

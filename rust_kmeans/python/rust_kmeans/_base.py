@@ -99,7 +99,8 @@ class CentersMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         """Return `n_init`; for "auto" one run where one is enough, else `several`."""
         if self.n_init != "auto":
             return self.n_init
-        return 1 if isinstance(self.init, str) and self.init != "random" else several
+        draws = callable(self.init) or (isinstance(self.init, str) and self.init == "random")
+        return several if draws else 1
 
     def _given(self, X: Floats, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
         # The kernel checks values itself; an array of the right type needs no more.

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rust_kmeans import KMeans
+from rust_kmeans import KMeans, MiniBatchKMeans
 
 Floats = NDArray[Any]
 
@@ -207,6 +207,19 @@ def test_k_means_plus_plus_draws_from_a_sample_where_all_would_take_too_much(
 def test_a_wrong_stream_is_refused_with_what_is_wrong(stream: Any, error: type, said: str) -> None:
     with pytest.raises(error, match=said):
         KMeans(2, init="random", n_init=1, tol=0, random_state=0).fit_stream(stream)
+
+
+def test_batches_get_the_dtype_of_the_first() -> None:
+    X = _data(900)
+    streamed = KMeans(3, random_state=0).fit_stream([X[:400], X[400:].astype(np.float64)])
+    _assert_same_fit(streamed, KMeans(3, random_state=0).fit(X))
+    model = MiniBatchKMeans(3, batch_size=100, random_state=0)
+    model.partial_fit_stream([X[:450], X[450:].astype(np.float64)])
+    whole = MiniBatchKMeans(3, batch_size=100, random_state=0).partial_fit_stream(X)
+    assert model.cluster_centers_.tobytes() == whole.cluster_centers_.tobytes()
+    for go_on in (model.partial_fit_stream, MiniBatchKMeans(3).partial_fit_stream):
+        with pytest.raises(ValueError, match="4 features"):
+            go_on([X, _data(9, d=4)])
 
 
 def test_k_means_parallel_needs_all_data() -> None:

@@ -95,6 +95,24 @@ class CentersMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         )
         return samples
 
+    def _converter(self, dtype: Any = None) -> Callable[[ArrayLike], Floats]:  # noqa: ANN401  # a dtype or none
+        """Return what makes matrices of batches.
+
+        All have one dtype, that of the first unless given, and the same features: those of `fit` if a dtype
+        is given, else those of the first.
+        """
+
+        def convert(X: ArrayLike) -> Floats:
+            nonlocal dtype
+            is_first = dtype is None
+            batch: Floats = validate_data(
+                self, X, reset=is_first, dtype=FLOATS if is_first else dtype, ensure_all_finite=False
+            )
+            dtype = batch.dtype
+            return batch
+
+        return convert
+
     def _runs(self, several: int) -> int:
         """Return `n_init`; for "auto" one run where one is enough, else `several`."""
         if self.n_init != "auto":

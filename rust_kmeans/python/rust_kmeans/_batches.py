@@ -59,7 +59,7 @@ class Stream:
         held: list[Block] = []
         count = 0
         for X, weights in self._parts():
-            size = self._rows_of(X)
+            size = self._n_rows or _rows_of(X)
             first = 0
             while first < X.shape[0]:
                 rows = slice(first, first + size - count)
@@ -93,7 +93,7 @@ class Stream:
         if isinstance(batches, str | os.PathLike):
             yield from self._file(Path(batches))
         elif isinstance(batches, np.ndarray):
-            step = self._rows_of(batches)
+            step = _rows_of(batches)
             for first in range(0, max(batches.shape[0], 1), step):
                 yield batches[first : first + step], None
         elif hasattr(batches, "to_batches"):
@@ -139,7 +139,7 @@ class Stream:
             for X, _ in self._raw(mapped):
                 yield X
             return
-        (n, columns), dtype, step = mapped.shape, mapped.dtype, self._rows_of(mapped)
+        (n, columns), dtype, step = mapped.shape, mapped.dtype, _rows_of(mapped)
         offset: int = getattr(mapped, "offset", 0)
         del mapped
         for first in range(0, n, step):
@@ -151,11 +151,11 @@ class Stream:
                 raise ValueError(msg)
             yield values.reshape(-1, columns)
 
-    def _rows_of(self, X: NDArray[Any]) -> int:
-        if self._n_rows is not None:
-            return self._n_rows
-        row_bytes = 8 * max(X.shape[1], 1) if X.ndim == 2 else 8
-        return max(_BLOCK_BYTES // row_bytes // _PIECE, 1) * _PIECE
+
+def _rows_of(X: NDArray[Any]) -> int:
+    """Return how many rows are read at a time."""
+    row_bytes = 8 * max(X.shape[1], 1) if X.ndim == 2 else 8
+    return max(_BLOCK_BYTES // row_bytes // _PIECE, 1) * _PIECE
 
 
 def _joined(parts: list[Block]) -> Block:

@@ -211,17 +211,7 @@ class KMeans(CentersMixin):
         16.0
         """
         self._validate_params()
-        dtype: Any = None
-
-        def convert(X: ArrayLike) -> Floats:
-            nonlocal dtype
-            data: Floats = validate_data(
-                self, X, reset=dtype is None, dtype=dtype or FLOATS, ensure_all_finite=False
-            )
-            dtype = data.dtype
-            return data
-
-        stream = Stream(batches, convert)
+        stream = Stream(batches, self._converter())
         if stream.reads_once:
             msg = (
                 f"batches is a {type(batches).__name__}, which can be read once only: pass a list, a path, "

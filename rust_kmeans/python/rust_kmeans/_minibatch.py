@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -228,7 +229,7 @@ class MiniBatchKMeans(CentersMixin):
             For data that are not numbers, and sparse data.
         """
         self._validate_params()
-        return self._step(self._batch(X), weights_of(sample_weight))
+        return self._step(self._to_batch()(X), weights_of(sample_weight))
 
     def partial_fit_stream(self, batches: object) -> Self:
         """Call `partial_fit` for a stream, read once: a step for each `batch_size` rows.
@@ -259,19 +260,16 @@ class MiniBatchKMeans(CentersMixin):
         """
         self._validate_params()
         block = None
-        for block in Stream(batches, self._batch, n_rows=self.batch_size):
+        for block in Stream(batches, self._to_batch(), n_rows=self.batch_size):
             self._step(*block)
         if block is None:
             msg = "The stream has no rows: at least one batch is needed."
             raise ValueError(msg)
         return self
 
-    def _batch(self, X: ArrayLike) -> Floats:
-        """Return a batch as the kernel reads it."""
-        started = hasattr(self, "cluster_centers_")
-        dtype: Any = self.cluster_centers_.dtype if started else FLOATS
-        batch: Floats = validate_data(self, X, reset=not started, dtype=dtype, ensure_all_finite=False)
-        return batch
+    def _to_batch(self) -> Callable[[ArrayLike], Floats]:
+        """Return what makes batches as the kernel reads them, alike to those taken in before."""
+        return self._converter(self.cluster_centers_.dtype if hasattr(self, "cluster_centers_") else None)
 
     def _step(self, batch: Floats, weights: Weights) -> Self:
         if not hasattr(self, "cluster_centers_"):
@@ -283,7 +281,7 @@ class MiniBatchKMeans(CentersMixin):
             # After `fit`.
             self._random_state = check_random_state(self.random_state)
         running, _, n_reassigned = _core.minibatch_step(
-            batch.astype(self.cluster_centers_.dtype, copy=False),
+            batch,
             self.cluster_centers_,
             self._counts,
             self._n_since_last_reassign,

@@ -51,7 +51,29 @@ SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("sample_weight", "seed", "n_local_trials", "n_threads"),
     ),
     "random_rows": (("X", "n_clusters"), ("sample_weight", "seed")),
+    "minibatch_fit": (
+        ("X", "centers"),
+        (
+            "sample_weight",
+            "seed",
+            "batch_size",
+            "tol",
+            "max_no_improvement",
+            "reassignment_ratio",
+            "compute_labels",
+            "watch",
+            "n_threads",
+        ),
+    ),
+    "minibatch_step": (
+        ("X", "centers", "counts", "n_since_reassignment"),
+        ("sample_weight", "seed", "reassignment_ratio", "n_threads"),
+    ),
+    "farthest_rows": (("X", "centers", "labels", "count"), ("n_threads",)),
+    "next_centers": (("partial", "centers", "X", "labels"), ("sample_weight",)),
 }
+#: Arguments that stay as they are: as many steps are made as asked for.
+FIXED: dict[str, dict[str, Any]] = {"minibatch_fit": {"n_steps": 5}}
 NUMBERS = (
     *(
         0,
@@ -226,6 +248,15 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
         "labels": rng.integers(0, k, n).astype(np.int32),
         "sample_weight": weights,
         "scale": _core.block_scale(X, weights) if draw(st.booleans()) else None,
+        "partial": _core.assign_block(X, X[:k], sample_weight=weights)[1],
+        "counts": rng.integers(0, 4, k).astype(float),
+        "n_since_reassignment": draw(st.integers(0, 200)),
+        "count": draw(st.integers(0, n)),
+        "batch_size": draw(st.integers(1, 2 * n)),
+        "max_no_improvement": draw(st.sampled_from([None, 0, 3])),
+        "reassignment_ratio": draw(st.sampled_from([0.0, 0.01, 2.0])),
+        "compute_labels": draw(st.booleans()),
+        "watch": draw(st.sampled_from([None, lambda *_: None])),
         "check": draw(st.booleans()),
         "seed": draw(st.integers(0, 2**64 - 1)),
         "n_local_trials": draw(st.sampled_from([None, 1, 5])),
@@ -255,6 +286,7 @@ def invoke(name: str, given_arguments: dict[str, Any]) -> Any:
         getattr(_core, name),
         *(given_arguments[word] for word in positional),
         **{word: given_arguments[word] for word in keywords},
+        **FIXED.get(name, {}),
     )
 
 
@@ -278,6 +310,17 @@ def check(name: str, used: dict[str, Any], result: Any) -> None:
     if name == "assign_block":
         check_labels(result[0], n, len(used["centers"]))
         assert result[1].n_rows == n
+    if name in ("minibatch_fit", "minibatch_step"):
+        centers, counts, _ = result[0]
+        assert (centers.shape, centers.dtype) == (used["centers"].shape, X.dtype)
+        assert np.isfinite(centers).all()
+        assert (counts >= 0).all()
+    if name == "farthest_rows":
+        distances, rows = result
+        assert (np.diff(distances) <= 0).all()
+        assert len(set(rows.tolist())) == len(rows)
+    if name == "next_centers":
+        assert np.isfinite(result[0]).all()
     if name in ("kmeans_plusplus", "random_rows"):
         centers, indices = result
         assert (centers == X[indices]).all()

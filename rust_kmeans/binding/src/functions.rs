@@ -47,6 +47,7 @@ macro_rules! for_type {
         }
     };
 }
+pub(crate) use for_type;
 
 #[pyfunction]
 #[pyo3(signature = (X, centers, *, sample_weight=None, max_iter=300, tol=0.0, algorithm="auto", n_threads=None))]
@@ -472,7 +473,7 @@ fn seeds_tuple<T: numpy::Element>(py: Python<'_>, seeds: core::Seeds<T>) -> Seed
     (to_numpy(py, seeds.centers), indices.into_pyarray(py))
 }
 
-fn to_numpy<T: numpy::Element>(py: Python<'_>, array: Array2<T>) -> Bound<'_, PyAny> {
+pub(crate) fn to_numpy<T: numpy::Element>(py: Python<'_>, array: Array2<T>) -> Bound<'_, PyAny> {
     let array: Bound<'_, PyArray2<T>> = array.into_pyarray(py);
     array.into_any()
 }

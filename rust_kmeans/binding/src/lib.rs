@@ -2,8 +2,10 @@
 
 mod arrays;
 mod functions;
+mod minibatch;
 mod partial;
 mod run;
+mod stream;
 
 use pyo3::pymodule;
 
@@ -16,7 +18,11 @@ mod _core {
         mean_variance, predict, random_rows,
     };
     #[pymodule_export]
+    use super::minibatch::{minibatch_fit, minibatch_step};
+    #[pymodule_export]
     use super::partial::{Partial, Scale};
+    #[pymodule_export]
+    use super::stream::{Moments, farthest_rows, next_centers};
 
     #[pymodule_export]
     #[expect(non_upper_case_globals, reason = "Python's name")]

@@ -132,19 +132,8 @@ pub fn inertia<T: Element>(
     (pool, isa): (&Pool, Isa),
 ) -> Result<f64> {
     data.check_shape()?;
-    check_rows("labels", labels.len(), data.n_rows())?;
     let exact = widen(&row_major(centers, data.n_columns())?)?;
-    let k = exact.len() / data.n_columns();
-    if let Some(label) = labels
-        .iter()
-        .find(|&&label| usize::try_from(label).is_ok_and(|l| l >= k) || label < 0)
-    {
-        return Err(Error::Parameter {
-            name: "labels",
-            value: label.to_string(),
-            rule: "each must be at least 0 and less than n_clusters",
-        });
-    }
+    check_labels(labels, data.n_rows(), exact.len() / data.n_columns())?;
     let grid = Scale::of(data, weights, pool)?.distance_grid(&exact);
     let mut workers = Worker::team(pool, &data, 0, 1)?;
     let piece = rows_per_piece(labels.len(), workers.len());
@@ -693,6 +682,20 @@ fn check_columns(what: &'static str, found: usize, expected: usize) -> Result<()
             found,
             expected,
         })
+    }
+}
+
+/// Refuses labels that are not one a row, or name no center.
+pub(crate) fn check_labels(labels: &[i32], rows: usize, k: usize) -> Result<()> {
+    check_rows("labels", labels.len(), rows)?;
+    let is_center = |&label: &i32| usize::try_from(label).is_ok_and(|label| label < k);
+    match labels.iter().find(|label| !is_center(label)) {
+        None => Ok(()),
+        Some(label) => Err(Error::Parameter {
+            name: "labels",
+            value: label.to_string(),
+            rule: "each must be at least 0 and less than n_clusters",
+        }),
     }
 }
 

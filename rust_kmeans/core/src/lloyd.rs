@@ -13,7 +13,7 @@ use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactTable, Grids};
 use crate::history::History;
 use crate::interrupt::{self, Convergence, Interrupt, Iteration};
-use crate::kernel::{BLOCK, Move, Moving, Packed, own_distances};
+use crate::kernel::{BLOCK, Isa, Move, Moving, Packed, own_distances};
 use crate::params::{Algorithm, ValidParams};
 use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
@@ -424,7 +424,9 @@ impl<T: Element> Step<'_, '_, T> {
         if empty.is_empty() {
             return None;
         }
-        let farthest = self.farthest(empty.len());
+        let own = (self.packed.exact(), self.labels);
+        let kernel = (self.pool, self.packed.isa());
+        let farthest = farthest(self.moving.data, own, empty.len(), kernel);
         if farthest
             .first()
             .is_none_or(|&(distance, _)| distance == 0.0)
@@ -440,37 +442,39 @@ impl<T: Element> Step<'_, '_, T> {
         }
         Some(relocated)
     }
+}
 
-    /// The `count` samples farthest from their centers with their squared distances, farthest first.
-    fn farthest(&self, count: usize) -> Vec<(f64, usize)> {
-        let Moving { data, .. } = self.moving;
-        let threads = self
-            .pool
-            .useful_threads(self.labels.len(), data.n_columns() * 8);
-        let piece = rows_per_piece(self.labels.len(), threads);
-        let mut kept: Vec<_> = (0..threads).map(|_| Farthest::new(count)).collect();
-        self.pool.for_each(
-            self.labels.chunks(piece).enumerate(),
-            &mut kept,
-            |kept, (at, labels)| {
-                for (block, labels) in labels.chunks(BLOCK).enumerate() {
-                    let first = at * piece + block * BLOCK;
-                    let mut distances = [0.0; BLOCK];
-                    let centers = (self.packed.exact(), labels);
-                    own_distances(self.packed.isa(), data, first, centers, &mut distances);
-                    for (row, &distance) in (first..).zip(&distances[..labels.len()]) {
-                        kept.consider(distance, row);
-                    }
+/// The `count` samples farthest from their centers with their squared distances, farthest first. `centers` are row-major,
+/// and the labels name one for each sample.
+pub(crate) fn farthest<T: Element>(
+    data: &Rows<'_, T>,
+    (centers, labels): (&[f64], &[i32]),
+    count: usize,
+    (pool, isa): (&Pool, Isa),
+) -> Vec<(f64, usize)> {
+    let threads = pool.useful_threads(labels.len(), data.n_columns() * 8);
+    let piece = rows_per_piece(labels.len(), threads);
+    let mut kept: Vec<_> = (0..threads).map(|_| Farthest::new(count)).collect();
+    pool.for_each(
+        labels.chunks(piece).enumerate(),
+        &mut kept,
+        |kept, (at, labels)| {
+            for (block, labels) in labels.chunks(BLOCK).enumerate() {
+                let first = at * piece + block * BLOCK;
+                let mut distances = [0.0; BLOCK];
+                own_distances(isa, data, first, (centers, labels), &mut distances);
+                for (row, &distance) in (first..).zip(&distances[..labels.len()]) {
+                    kept.consider(distance, row);
                 }
-            },
-        );
-        let mut all: Vec<_> = kept.into_iter().flat_map(|kept| kept.heap).collect();
-        all.sort_unstable();
-        all.truncate(count);
-        all.into_iter()
-            .map(|Reverse((bits, Reverse(i)))| (f64::from_bits(bits), i))
-            .collect()
-    }
+            }
+        },
+    );
+    let mut all: Vec<_> = kept.into_iter().flat_map(|kept| kept.heap).collect();
+    all.sort_unstable();
+    all.truncate(count);
+    all.into_iter()
+        .map(|Reverse((bits, Reverse(i)))| (f64::from_bits(bits), i))
+        .collect()
 }
 
 /// The samples farthest from their centers among those seen; of equally far ones those with the lowest index.
@@ -503,7 +507,7 @@ impl Farthest {
 }
 
 /// The mean of each cluster; a cluster without weight goes to the center of the heaviest, as scikit-learn intends.
-fn means<T: Element>(sums: &ExactTable, d: usize, out: &mut [T]) {
+pub(crate) fn means<T: Element>(sums: &ExactTable, d: usize, out: &mut [T]) {
     let mut heaviest = (0.0, 0);
     let mut some_empty = false;
     for (c, out) in out.chunks_exact_mut(d).enumerate() {

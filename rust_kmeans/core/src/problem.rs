@@ -6,6 +6,7 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::lloyd::{Fit, iterate};
+use crate::minibatch::{self, MiniBatchFit, Progress, Schedule};
 use crate::oversampling::oversample;
 use crate::params::ValidParams;
 use crate::pool::{Pool, cost, useful_threads};
@@ -156,5 +157,36 @@ impl<'a, T: Element> Problem<'a, T> {
         best.into_iter()
             .map(|best| best.map(|(_, fit)| fit).ok_or(Error::NoClusters))
             .collect()
+    }
+
+    /// Mini-batch k-means from `centers` (`n_clusters`, `n_features`): each step draws rows with replacement, by weight, and
+    /// moves the centers by them as [`crate::minibatch_step`]. `watch` is told of every step; `true` from it ends the
+    /// work with [`Error::Interrupted`], as it does from the interrupt, which is asked once a step.
+    ///
+    /// The result depends on the data, the weights, the schedule and the seed, not on threads or the instruction set.
+    ///
+    /// Sources: D. Sculley, *Web-scale k-means clustering*, WWW 2010; scikit-learn's `MiniBatchKMeans` for the stopping
+    /// rules.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`], [`Error::Shape`], [`Error::NotFinite`], [`Error::NoClusters`], [`Error::Memory`],
+    /// [`Error::Interrupted`].
+    pub fn minibatch(
+        &self,
+        centers: ArrayView2<'_, T>,
+        schedule: &Schedule,
+        seed: u64,
+        interrupt: &mut Interrupt<'_>,
+        watch: &mut dyn FnMut(&Progress) -> bool,
+    ) -> Result<MiniBatchFit<T>> {
+        minibatch::descend(self, centers, schedule, seed, interrupt, watch)
+    }
+
+    /// The label of each row and the weighted inertia: the same bits as [`crate::predict`] and [`crate::inertia`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::NotFinite`], [`Error::NoClusters`], [`Error::Memory`].
+    pub fn label(&self, centers: ArrayView2<'_, T>) -> Result<(Vec<i32>, f64)> {
+        minibatch::label(self, centers)
     }
 }

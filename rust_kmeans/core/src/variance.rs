@@ -1,13 +1,16 @@
 //! The variance of the data, to which scikit-learn's tolerance is relative.
 
 use crate::element::Element;
-use crate::error::{Result, try_vec};
+use crate::error::{Error, Result, try_vec};
 use crate::pool::Pool;
 use crate::scale::Scale;
 use crate::view::Rows;
 
 /// Rows summed on their own: fixed, so that the result does not depend on threads.
 const PIECE: usize = 4096;
+
+/// What memory is asked for.
+const SUMS: &str = "the sums of the features";
 
 /// The mean over the features of their variances (divided by n, not n − 1), in float64, in squared units of the data.
 ///
@@ -27,32 +30,80 @@ pub(crate) fn variance_within<T: Element>(
     scale: &Scale,
     pool: &Pool,
 ) -> Result<f64> {
-    let (n, d) = (data.n_rows(), data.n_columns());
-    let middle: Vec<_> = scale.middle().collect();
-    let what = "the sums of the features";
-    let mut sums = try_vec(what, n.div_ceil(PIECE).saturating_mul(2 * d), 0.0)?;
-    let mut threads = try_vec(what, pool.useful_threads(n, d * 8), ())?;
-    pool.for_each(
-        sums.chunks_exact_mut(2 * d).enumerate(),
-        &mut threads,
-        |(), (at, sums)| {
-            let first = at * PIECE;
-            add_piece(
-                &data,
-                first,
-                PIECE.min(n - first),
-                &middle,
-                sums.split_at_mut(d),
-            );
-        },
-    );
-    let mut variances = 0.0;
-    for j in 0..d {
-        let total = |start: usize| sums.iter().skip(start).step_by(2 * d).sum::<f64>() / n as f64;
-        let (mean, square) = (total(j), total(d + j));
-        variances += (square - mean * mean).max(0.0);
+    let mut moments = Moments::new(scale)?;
+    moments.add(data, pool)?;
+    Ok(moments.mean_variance())
+}
+
+/// The sums from which [`mean_variance`] follows, for data that come in blocks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    /// Subtracted from the features, so that squares stay small.
+    middle: Vec<f64>,
+    /// Sums of the features, then of their squares.
+    sums: Vec<f64>,
+    n_rows: u64,
+}
+
+impl Moments {
+    /// Of no rows yet; `scale` is that of all rows to come.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn new(scale: &Scale) -> Result<Self> {
+        Ok(Self {
+            middle: scale.middle().collect(),
+            sums: try_vec(SUMS, 2 * scale.n_features(), 0.0)?,
+            n_rows: 0,
+        })
     }
-    Ok(variances / d as f64)
+
+    /// Adds a block. The result is the same bits for any split of the rows into blocks that start at multiples of 4096.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of features; [`Error::Memory`].
+    pub fn add<T: Element>(&mut self, data: Rows<'_, T>, pool: &Pool) -> Result<()> {
+        let (n, d) = (data.n_rows(), data.n_columns());
+        if d != self.middle.len() {
+            return Err(Error::Shape {
+                what: "the block",
+                axis: "features",
+                found: d,
+                expected: self.middle.len(),
+            });
+        }
+        let mut sums = try_vec(SUMS, n.div_ceil(PIECE).saturating_mul(2 * d), 0.0)?;
+        let mut threads = try_vec(SUMS, pool.useful_threads(n, d * 8), ())?;
+        pool.for_each(
+            sums.chunks_exact_mut(2 * d).enumerate(),
+            &mut threads,
+            |(), (at, sums)| {
+                let first = at * PIECE;
+                let count = PIECE.min(n - first);
+                add_piece(&data, first, count, &self.middle, sums.split_at_mut(d));
+            },
+        );
+        for piece in sums.chunks_exact(2 * d) {
+            for (sum, &more) in self.sums.iter_mut().zip(piece) {
+                *sum += more;
+            }
+        }
+        self.n_rows += n as u64;
+        Ok(())
+    }
+
+    /// The mean over the features of their variances.
+    #[must_use]
+    pub fn mean_variance(&self) -> f64 {
+        let n = self.n_rows as f64;
+        let (sums, squares) = self.sums.split_at(self.middle.len());
+        let mut variances = 0.0;
+        for (sum, square) in sums.iter().zip(squares) {
+            let mean = sum / n;
+            variances += (square / n - mean * mean).max(0.0);
+        }
+        variances / self.middle.len() as f64
+    }
 }
 
 /// Adds x − middle and its square for each feature of some rows.

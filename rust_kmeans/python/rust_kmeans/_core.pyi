@@ -1,23 +1,28 @@
 """Types of the extension module. Errors: `ValueError` for values, `TypeError` for dtypes, `MemoryError`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, Protocol, TypedDict, TypeVar, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "Moments",
     "Partial",
     "Scale",
     "__version__",
     "assign_block",
     "block_scale",
+    "farthest_rows",
     "fit",
     "inertia",
     "kernel_info",
     "kmeans_plusplus",
     "lloyd",
     "mean_variance",
+    "minibatch_fit",
+    "minibatch_step",
+    "next_centers",
     "predict",
     "random_rows",
 ]
@@ -26,6 +31,10 @@ _Float = TypeVar("_Float", np.float32, np.float64)
 _Weights = NDArray[np.floating[Any]] | None
 _Init = Literal["k-means++", "k-means||", "random"]
 _Algorithm = Literal["auto", "lloyd", "hamerly"]
+# Centers, shape (n_clusters, n_features), the weight each has taken in, rows since the last reassignment.
+_Running = tuple[NDArray[_Float], NDArray[np.float64], int]
+# Step, centers reassigned, mean inertia of the batch, its moving average, why the fit stops here.
+_Watch = Callable[[int, int, float, float | None, Literal["shift", "no improvement"] | None], object]
 
 __version__: Final[str]
 
@@ -115,6 +124,19 @@ class Partial:
     def centers(self, old: NDArray[_Float]) -> NDArray[_Float]:
         """Return the means, shape (n_clusters, n_features); a cluster without weight keeps `old`."""
 
+@final
+class Moments:
+    """Sums from which the mean variance of the features of some blocks follows."""
+
+    def __new__(cls, scale: Scale) -> Moments:
+        """Start with no rows; `scale` is that of all rows to come."""
+
+    def add(self, X: NDArray[_Float], *, n_threads: int | None = None) -> None:
+        """Add a block; blocks must start at multiples of 4096 rows for `_core.mean_variance`'s bits."""
+
+    def mean_variance(self) -> float:
+        """Return the mean over the features of their variances, in squared units of X."""
+
 def lloyd(
     X: NDArray[_Float],
     centers: NDArray[_Float],
@@ -179,6 +201,39 @@ def block_scale(X: NDArray[_Float], sample_weight: _Weights = None, *, n_threads
 def mean_variance(X: NDArray[_Float], *, n_threads: int | None = None) -> float:
     """Return the mean over the features of their variances, in squared units of X."""
 
+def minibatch_fit(
+    X: NDArray[_Float],
+    centers: NDArray[_Float],
+    *,
+    sample_weight: _Weights = None,
+    seed: int,
+    batch_size: int,
+    n_steps: int,
+    tol: float = 0.0,
+    max_no_improvement: int | None = None,
+    reassignment_ratio: float = 0.01,
+    compute_labels: bool = True,
+    watch: _Watch | None = None,
+    n_threads: int | None = None,
+) -> tuple[_Running[_Float], tuple[int, float], tuple[NDArray[np.int32], float] | None]:
+    """Return (centers, counts, rows since reassignment), (steps, smoothed mean inertia), (labels, inertia).
+
+    `tol` is relative to the mean variance of the features. `watch` is called after each step.
+    """
+
+def minibatch_step(
+    X: NDArray[_Float],
+    centers: NDArray[_Float],
+    counts: NDArray[np.float64],
+    n_since_reassignment: int,
+    *,
+    sample_weight: _Weights = None,
+    seed: int,
+    reassignment_ratio: float = 0.01,
+    n_threads: int | None = None,
+) -> tuple[_Running[_Float], float, int]:
+    """Return what the three were, moved by a batch; its inertia before; how many centers were reassigned."""
+
 def predict(
     X: NDArray[_Float], centers: NDArray[_Float], *, n_threads: int | None = None
 ) -> NDArray[np.int32]:
@@ -193,6 +248,30 @@ def inertia(
     n_threads: int | None = None,
 ) -> float:
     """Return the weighted sum of squared distances of the rows to the centers their labels name."""
+
+def farthest_rows(
+    X: NDArray[_Float],
+    centers: NDArray[_Float],
+    labels: NDArray[np.int32],
+    count: int,
+    *,
+    n_threads: int | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return squared distances and indices of the rows farthest from their centers, farthest first."""
+
+def next_centers(
+    partial: Partial,
+    centers: NDArray[_Float],
+    X: NDArray[_Float],
+    labels: NDArray[np.int32],
+    *,
+    sample_weight: _Weights = None,
+) -> tuple[NDArray[_Float], float]:
+    """Return the means, and their summed squared shift from `centers`.
+
+    Clusters without weight get the rows of X, the farthest of all blocks in order, one each, which are taken
+    from the clusters `labels` names; those left over go to the center of the heaviest.
+    """
 
 def kmeans_plusplus(
     X: NDArray[_Float],

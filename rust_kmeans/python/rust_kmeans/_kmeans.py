@@ -6,43 +6,30 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import euclidean_distances
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
-from rust_kmeans import _core
-from rust_kmeans._state import VersionedState
+from rust_kmeans import _core, _stream
+from rust_kmeans._base import FLOATS, CentersMixin, Floats, Init, InitName, RandomState, seed_of, weights_of
+from rust_kmeans._batches import Stream
 from rust_kmeans._watch import CallbackSupportMixin, Fit, FitWatch, is_watched, with_callbacks
 
-Floats = NDArray[Any]
-Weights = NDArray[np.float64] | None
-RandomState = int | np.random.RandomState | None
-InitName = Literal["k-means++", "k-means||", "random"]
-Init = InitName | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
 Algorithm = Literal["auto", "lloyd", "hamerly", "elkan"]
+# What `fit_stream` may hold of the data to draw starting centers from.
+_SAMPLE_BYTES = 64 << 20
 # What the runs of one fit start from, as `_core.fit` takes it.
 Start = tuple[InitName, int, list[int]] | list[Floats]
 
-_FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
-
-class KMeans(
-    VersionedState,
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    ClusterMixin,
-    BaseEstimator,
-):
+class KMeans(CallbackSupportMixin, CentersMixin):
     """Exact k-means: Lloyd's algorithm, in parallel, in place of `sklearn.cluster.KMeans`.
 
     Parameters
@@ -207,52 +194,110 @@ class KMeans(
         watch.finish()
         return distinct
 
-    def fit_predict(
-        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
-    ) -> NDArray[np.int32]:
-        """Find the centers; return `labels_`, shape (n_samples,). Parameters and errors as in `fit`."""
-        return self.fit(X, sample_weight=sample_weight).labels_
+    def fit_stream(self, batches: object) -> Self:
+        """Find the centers of data that need not fit into memory, exactly: as `fit` on all of them.
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int32]:
-        """Return the index of the nearest center of each sample.
+        In memory are a few blocks of some megabytes, for each run the labels (4 bytes a sample), the weights
+        if there are any (8 bytes a sample), and while starting centers are drawn the sample they come from.
+        The stream is read once an iteration, once more at each end, once for `tol` unless it is 0 and once
+        for starting centers; an iteration that leaves clusters empty reads it twice.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples, converted to the dtype of the centers.
+        batches : path, array, pyarrow table or dataset, iterable, or callable
+            Batches: arrays, data frames, pyarrow tables and record batches, paths of ``.npy`` and Parquet
+            files and folders of the latter, or tuples of one of these and its weights. In a list or another
+            object that gives the same batches each time it is iterated, or a function that returns an
+            iterable of them. Or one such path, array (which may be memory-mapped) or pyarrow object alone.
+            Batches have the dtype of the first.
 
         Returns
         -------
-        ndarray of shape (n_samples,), int32
-            Labels; of equal distances the lowest index.
+        KMeans
+            Itself.
 
         Raises
         ------
         ValueError
-            For shapes and values that are not valid.
+            For parameters, shapes and values that are not valid, for a stream without rows or one that
+            changes between two passes, and for ``init="k-means||"``.
+        TypeError
+            For what is no stream or can be read only once, as a generator.
+        ImportError
+            For Parquet files without pyarrow.
+
+        Notes
+        -----
+        From the same starting centers the result is that of `fit`, bit for bit, however the rows are cut into
+        batches. "random" draws the same starting centers as `fit`. "k-means++" and a callable do on data of
+        at most 64 MiB (or 16 * `n_clusters` samples, if that is more); from larger data they draw a sample of
+        that size.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rust_kmeans import KMeans
+        >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+        >>> KMeans(n_clusters=2, random_state=0).fit_stream([X[:4], X[4:]]).inertia_
+        16.0
         """
-        return _core.predict(self._samples(X), self.cluster_centers_, n_threads=self.n_threads)
-
-    def transform(self, X: ArrayLike) -> Floats:
-        """Return the distance of each sample to each center, shape (n_samples, n_clusters), in units of X."""
-        distances: Floats = euclidean_distances(self._samples(X), self.cluster_centers_)
-        return distances
-
-    def fit_transform(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Floats:
-        """Find the centers; return the distances to them, as `transform`."""
-        return self.fit(X, sample_weight=sample_weight).transform(X)
-
-    def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
-        """Return the negative of the inertia of X under the centers, in squared units of X."""
-        data = self._samples(X)
-        labels = _core.predict(data, self.cluster_centers_, n_threads=self.n_threads)
-        return -_core.inertia(
-            data,
-            self.cluster_centers_,
-            labels,
-            sample_weight=_weights(sample_weight),
+        self._validate_params()
+        stream = Stream(batches, self._converter())
+        if stream.reads_once:
+            msg = (
+                f"batches is a {type(batches).__name__}, which can be read once only: pass a list, a path, "
+                "an array, or a function that returns a new iterator."
+            )
+            raise TypeError(msg)
+        known = _stream.survey(stream, self.n_threads)
+        if known.scale.n_rows < self.n_clusters:
+            msg = f"n_samples={known.scale.n_rows} should be >= n_clusters={self.n_clusters}."
+            raise ValueError(msg)
+        tol = self.tol
+        if tol > 0:
+            tol *= _stream.mean_variance(stream, known, self.n_threads)
+        fit = _stream.lloyd(
+            stream,
+            known,
+            self._stream_start(stream, known),
+            max_iter=self.max_iter,
+            tol=tol,
             n_threads=self.n_threads,
         )
+        self._keep(fit)
+        _warn_of_duplicates([self], [fit[-1]])
+        return self
+
+    def _stream_start(self, stream: Stream, known: _stream.Survey) -> list[Floats]:
+        """Return the starting centers of each run."""
+        init: Any = self.init
+        if not (isinstance(init, str) or callable(init)):
+            return [self._given(known.first_row, init)]
+        if isinstance(init, str) and init == "k-means||":
+            msg = "init='k-means||' needs all data in memory: use 'k-means++', which draws from a sample."
+            raise ValueError(msg)
+        n, k = known.scale.n_rows, self.n_clusters
+        random_state = check_random_state(self.random_state)
+        seeds = []
+        if isinstance(init, str):
+            seeds = [seed_of(random_state) for _ in range(self._runs(10))]
+        # The kernel draws rows by weight, without a look at the data.
+        rows = np.broadcast_to(known.first_row[:, :1], (n, 1))
+        if isinstance(init, str) and init == "random":
+            drawn = [_core.random_rows(rows, k, sample_weight=known.weights, seed=seed)[1] for seed in seeds]
+            return np.split(_stream.gather(stream, known, np.concatenate(drawn)), len(drawn))
+        size = min(n, max(_SAMPLE_BYTES // known.first_row.nbytes, 16 * k))
+        chosen = np.arange(n)
+        if size < n:
+            chosen = np.sort(_core.random_rows(rows, size, seed=seed_of(random_state))[1])
+        sample = _stream.gather(stream, known, chosen)
+        if callable(init):
+            return [self._given(sample, init(sample, k, random_state)) for _ in range(self._runs(10))]
+        weights = None if known.weights is None else known.weights[chosen]
+        return [
+            _core.kmeans_plusplus(sample, k, sample_weight=weights, seed=seed, n_threads=self.n_threads)[0]
+            for seed in seeds
+        ]
 
     def _has_plain_params(self) -> bool:
         """Return whether the parameters are of the plainest types and certainly valid.
@@ -280,48 +325,23 @@ class KMeans(
 
         The kernel checks that values are finite in a pass it needs anyway, and says where they are not.
         """
-        if type(X) is np.ndarray and X.dtype in _FLOATS and X.ndim == 2 and X.size > 0:
+        if type(X) is np.ndarray and X.dtype in FLOATS and X.ndim == 2 and X.size > 0:
             # What scikit-learn's validation, which takes as long as a small fit, would end in.
             self.n_features_in_ = X.shape[1]
             if hasattr(self, "feature_names_in_"):
                 del self.feature_names_in_
             return X
-        data: Floats = validate_data(self, X, dtype=_FLOATS, ensure_all_finite=False)
+        data: Floats = validate_data(self, X, dtype=FLOATS, ensure_all_finite=False)
         return data
-
-    def _samples(self, X: ArrayLike) -> Floats:
-        check_is_fitted(self)
-        samples: Floats = validate_data(
-            self, X, reset=False, dtype=self.cluster_centers_.dtype, ensure_all_finite=False
-        )
-        return samples
-
-    def _runs(self) -> int:
-        if isinstance(self.init, str):
-            drawn_well = self.init != "random"
-        elif callable(self.init):
-            drawn_well = False
-        else:
-            return 1
-        if self.n_init != "auto":
-            return self.n_init
-        return 1 if drawn_well else 10
 
     def _warn_of_parameters(self) -> None:
         """Warn, as scikit-learn does, of parameters that have no effect."""
-        given = not (isinstance(self.init, str) or callable(self.init))
-        if given and self.n_init not in ("auto", 1):
-            warnings.warn(
-                "Explicit initial center position passed: performing only one init in "
-                f"{type(self).__name__} instead of n_init={self.n_init}.",
-                RuntimeWarning,
-                # Whoever called `fit`.
-                stacklevel=4,
-            )
+        self._warn_of_n_init(stacklevel=5)
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster: distances to it are computed.",
                 RuntimeWarning,
+                # Whoever called `fit`.
                 stacklevel=4,
             )
 
@@ -329,7 +349,7 @@ class KMeans(
         """Return what the kernel starts from, for each run."""
         init: Any = self.init
         # scikit-learn's name, which its own tests read.
-        self._n_init = self._runs()
+        self._n_init = self._runs(10)
         if not (isinstance(init, str) or callable(init)):
             # Nothing is drawn, and making a generator takes longer than a small fit.
             return [self._given(X, init)]
@@ -337,33 +357,15 @@ class KMeans(
         if isinstance(init, str):
             # Validated before: one of the names that the kernel knows.
             name = cast(InitName, init)
-            seeds = [int(random_state.randint(2**63, dtype=np.int64)) for _ in range(self._n_init)]
+            seeds = [seed_of(random_state) for _ in range(self._n_init)]
             return name, self.n_clusters, seeds
         return [self._given(X, init(X, self.n_clusters, random_state)) for _ in range(self._n_init)]
-
-    def _given(self, X: Floats, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
-        # The kernel checks values itself; an array of the right type needs no more.
-        ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
-        centers: Floats = start if ready else check_array(start, dtype=X.dtype)
-        wrong = f"The shape of the initial centers {centers.shape} does not match the number of"
-        if centers.shape[0] != self.n_clusters:
-            msg = f"{wrong} clusters {self.n_clusters}."
-            raise ValueError(msg)
-        if centers.shape[1] != X.shape[1]:
-            msg = f"{wrong} features of the data {X.shape[1]}."
-            raise ValueError(msg)
-        return centers
 
     def _keep(self, fit: Fit) -> None:
         centers, labels, inertia, history, n_iter, algorithm, _ = fit
         self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
         self.inertia_history_, self.n_iter_, self.algorithm_ = history, n_iter, algorithm
         self._n_features_out = self.n_clusters
-
-    def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 def kmeans_sweep(
@@ -477,7 +479,7 @@ def _fit_together(
             msg = f"n_samples={data.shape[0]} should be >= n_clusters={model.n_clusters}."
             raise ValueError(msg)
         model._warn_of_parameters()
-    weights = _weights(sample_weight)
+    weights = weights_of(sample_weight)
 
     def fit(starts: Sequence[Start]) -> list[Fit]:
         return _core.fit(
@@ -563,7 +565,7 @@ def kmeans_plusplus(
     ----------
     D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
     """
-    data: Floats = check_array(X, dtype=_FLOATS, ensure_all_finite=False)
+    data: Floats = check_array(X, dtype=FLOATS, ensure_all_finite=False)
     if x_squared_norms is not None:
         length = np.shape(x_squared_norms)[:1]
         if length != data.shape[:1]:
@@ -572,11 +574,11 @@ def kmeans_plusplus(
                 f"{data.shape[:1]}."
             )
             raise ValueError(msg)
-    seed = int(check_random_state(random_state).randint(2**63, dtype=np.int64))
+    seed = seed_of(check_random_state(random_state))
     return _core.kmeans_plusplus(
         data,
         n_clusters,
-        sample_weight=_weights(sample_weight),
+        sample_weight=weights_of(sample_weight),
         seed=seed,
         n_local_trials=n_local_trials,
         n_threads=n_threads,
@@ -654,13 +656,3 @@ def _is_count(value: object) -> bool:
 
 def _is_one_of(value: object, words: tuple[str, ...]) -> bool:
     return type(value) is str and value in words
-
-
-def _weights(sample_weight: ArrayLike | None) -> Weights:
-    if sample_weight is None:
-        return None
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.ndim != 1:
-        msg = f"Sample weights must be 1D array or None, got {weights.ndim} dimensions"
-        raise ValueError(msg)
-    return weights

@@ -1,0 +1,175 @@
+"""What the estimators share: everything that reads centers already found."""
+
+# scikit-learn ships no types.
+# mypy: disallow-subclassing-any=False
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.metrics import euclidean_distances
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from rust_kmeans import _core
+from rust_kmeans._state import VersionedState
+
+Floats = NDArray[Any]
+Weights = NDArray[np.float64] | None
+RandomState = int | np.random.RandomState | None
+InitName = Literal["k-means++", "k-means||", "random"]
+Init = InitName | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
+
+FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
+
+
+class CentersMixin(
+    VersionedState, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator, ABC
+):
+    """An estimator whose model is `cluster_centers_`, of shape (n_clusters, n_features)."""
+
+    n_clusters: int
+    init: Init
+    n_init: int | Literal["auto"]
+    n_threads: int | None
+    cluster_centers_: Floats
+    labels_: NDArray[np.int32]
+
+    @abstractmethod
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Find the centers."""
+
+    def fit_predict(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> NDArray[np.int32]:
+        """Find the centers; return `labels_`, shape (n_samples,). Parameters and errors as in `fit`."""
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int32]:
+        """Return the index of the nearest center of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples, converted to the dtype of the centers.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int32
+            Labels; of equal distances the lowest index.
+
+        Raises
+        ------
+        ValueError
+            For shapes and values that are not valid.
+        """
+        return _core.predict(self._samples(X), self.cluster_centers_, n_threads=self.n_threads)
+
+    def transform(self, X: ArrayLike) -> Floats:
+        """Return the distance of each sample to each center, shape (n_samples, n_clusters), in units of X."""
+        distances: Floats = euclidean_distances(self._samples(X), self.cluster_centers_)
+        return distances
+
+    def fit_transform(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Floats:
+        """Find the centers; return the distances to them, as `transform`."""
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
+        """Return the negative of the inertia of X under the centers, in squared units of X."""
+        data = self._samples(X)
+        labels = _core.predict(data, self.cluster_centers_, n_threads=self.n_threads)
+        return -_core.inertia(
+            data,
+            self.cluster_centers_,
+            labels,
+            sample_weight=weights_of(sample_weight),
+            n_threads=self.n_threads,
+        )
+
+    def _samples(self, X: ArrayLike) -> Floats:
+        check_is_fitted(self)
+        samples: Floats = validate_data(
+            self, X, reset=False, dtype=self.cluster_centers_.dtype, ensure_all_finite=False
+        )
+        return samples
+
+    def _converter(self, dtype: Any = None) -> Callable[[ArrayLike], Floats]:  # noqa: ANN401  # a dtype or none
+        """Return what makes matrices of batches.
+
+        All have one dtype, that of the first unless given, and the same features: those of `fit` if a dtype
+        is given, else those of the first.
+        """
+
+        def convert(X: ArrayLike) -> Floats:
+            nonlocal dtype
+            is_first = dtype is None
+            batch: Floats = validate_data(
+                self, X, reset=is_first, dtype=FLOATS if is_first else dtype, ensure_all_finite=False
+            )
+            dtype = batch.dtype
+            return batch
+
+        return convert
+
+    def _runs(self, several: int) -> int:
+        """Return `n_init`, 1 for given centers; for "auto" one run where one is enough, else `several`."""
+        if self._is_given():
+            return 1
+        if self.n_init != "auto":
+            return self.n_init
+        return several if callable(self.init) or self.init == "random" else 1
+
+    def _is_given(self) -> bool:
+        """Return whether `init` is the starting centers themselves."""
+        return not (isinstance(self.init, str) or callable(self.init))
+
+    def _warn_of_n_init(self, stacklevel: int) -> None:
+        """Warn, as scikit-learn does, of restarts from given centers, which are not done."""
+        if self._is_given() and self.n_init not in ("auto", 1):
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={self.n_init}.",
+                RuntimeWarning,
+                stacklevel=stacklevel,
+            )
+
+    def _given(self, X: Floats, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
+        # The kernel checks values itself; an array of the right type needs no more.
+        ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
+        centers: Floats = start if ready else check_array(start, dtype=X.dtype)
+        for axis, expected, name in (
+            (0, self.n_clusters, "number of clusters"),
+            (1, X.shape[1], "number of features of the data"),
+        ):
+            if centers.shape[axis] != expected:
+                msg = (
+                    f"The shape of the initial centers {centers.shape} does not match the {name} {expected}."
+                )
+                raise ValueError(msg)
+        return centers
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def weights_of(sample_weight: ArrayLike | None) -> Weights:
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.ndim != 1:
+        msg = f"Sample weights must be 1D array or None, got {weights.ndim} dimensions"
+        raise ValueError(msg)
+    return weights
+
+
+def seed_of(random_state: np.random.RandomState) -> int:
+    """Draw a seed for the kernel."""
+    return int(random_state.randint(2**63, dtype=np.int64))

@@ -135,16 +135,7 @@ pub fn inertia<T: Element>(
     check_rows("labels", labels.len(), data.n_rows())?;
     let exact = widen(&row_major(centers, data.n_columns())?)?;
     let k = exact.len() / data.n_columns();
-    if let Some(label) = labels
-        .iter()
-        .find(|&&label| usize::try_from(label).is_ok_and(|l| l >= k) || label < 0)
-    {
-        return Err(Error::Parameter {
-            name: "labels",
-            value: label.to_string(),
-            rule: "each must be at least 0 and less than n_clusters",
-        });
-    }
+    check_labels(labels, k)?;
     let grid = Scale::of(data, weights, pool)?.distance_grid(&exact);
     let mut workers = Worker::team(pool, &data, 0, 1)?;
     let piece = rows_per_piece(labels.len(), workers.len());
@@ -696,7 +687,20 @@ fn check_columns(what: &'static str, found: usize, expected: usize) -> Result<()
     }
 }
 
-fn check_rows(what: &'static str, found: usize, expected: usize) -> Result<()> {
+/// Refuses labels of which no center is.
+pub(crate) fn check_labels(labels: &[i32], k: usize) -> Result<()> {
+    let wrong = |&&label: &&i32| usize::try_from(label).map_or(true, |label| label >= k);
+    match labels.iter().find(wrong) {
+        None => Ok(()),
+        Some(label) => Err(Error::Parameter {
+            name: "labels",
+            value: label.to_string(),
+            rule: "each must be at least 0 and less than n_clusters",
+        }),
+    }
+}
+
+pub(crate) fn check_rows(what: &'static str, found: usize, expected: usize) -> Result<()> {
     if found == expected {
         Ok(())
     } else {

@@ -1,4 +1,4 @@
-//! Exact k-means on dense data: the numerical core, without Python.
+//! Exact k-means on dense and sparse data: the numerical core, without Python.
 //!
 //! *Exact* means three things, each tested beside the crate:
 //!
@@ -40,6 +40,8 @@ mod pool;
 mod problem;
 mod scale;
 mod seeding;
+mod sparse;
+mod update;
 mod variance;
 mod view;
 
@@ -56,5 +58,6 @@ pub use pool::{Pool, default_threads};
 pub use problem::Problem;
 pub use scale::Scale;
 pub use seeding::{Random, Seeds, kmeans_plusplus, random_rows};
+pub use sparse::{Csr, Index, SparseProblem, sparse_inertia, sparse_predict};
 pub use variance::mean_variance;
 pub use view::Rows;

@@ -1,8 +1,5 @@
 //! Lloyd's algorithm, step by step that of scikit-learn's `KMeans(algorithm="lloyd")`.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use ndarray::{Array2, ArrayView2};
 
 use crate::assign::{Found, How, Job, Visit, Worker, assign, row_major};
@@ -12,10 +9,11 @@ use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactTable, Grids};
 use crate::interrupt::{self, Interrupt};
-use crate::kernel::{BLOCK, Move, Moving, Packed, own_distances};
+use crate::kernel::{BLOCK, Moving, Packed, own_distances};
 use crate::params::{Algorithm, ValidParams};
 use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
+use crate::update::{Farthest, means, relocate_empty_clusters, to_unit_length};
 use crate::view::Rows;
 
 /// The outcome of [`lloyd`].
@@ -318,6 +316,9 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             Some(relocated) => means(&relocated, d, &mut self.next),
             None => means(&self.sums, d, &mut self.next),
         }
+        if self.problem.params.spherical {
+            to_unit_length(&self.centers, d, &mut self.next);
+        }
         if let Some(bounds) = &mut self.bounds {
             bounds.drift.advance(&self.centers, &self.next);
         }
@@ -353,31 +354,16 @@ struct Step<'a, 'd, T> {
 }
 
 impl<T: Element> Step<'_, '_, T> {
-    /// Sums in which each cluster without weight has got one of the samples farthest from their centers (farthest
-    /// first, ties to the lowest index), taken from the sum of its cluster. Labels stay. `None` if no cluster is empty
-    /// or all samples lie on their centers.
+    /// As [`relocate_empty_clusters`].
     fn relocate_empty_clusters(&self, sums: &ExactTable) -> Option<ExactTable> {
         let d = self.moving.data.n_columns();
-        let k = self.packed.k();
-        let empty: Vec<_> = (0..k).filter(|&c| sums.value(c, d) == 0.0).collect();
-        if empty.is_empty() {
-            return None;
-        }
-        let farthest = self.farthest(empty.len());
-        if farthest
-            .first()
-            .is_none_or(|&(distance, _)| distance == 0.0)
-        {
-            return None;
-        }
-        let mut relocated = sums.clone();
-        for (&new, &(_, row)) in empty.iter().zip(&farthest) {
-            relocated.clear_row(new);
-            let (old, new) = (self.labels[row], i32::try_from(new).unwrap_or(0));
-            let moves = [Move { row, old, new }];
-            self.packed.move_rows(&mut relocated, &self.moving, &moves);
-        }
-        Some(relocated)
+        let (farthest, move_row) = (
+            |count| self.farthest(count),
+            |sums: &mut ExactTable, row_move| {
+                self.packed.move_rows(sums, &self.moving, &[row_move]);
+            },
+        );
+        relocate_empty_clusters(sums, (self.labels, d), farthest, move_row)
     }
 
     /// The `count` samples farthest from their centers with their squared distances, farthest first.
@@ -403,64 +389,6 @@ impl<T: Element> Step<'_, '_, T> {
                 }
             },
         );
-        let mut all: Vec<_> = kept.into_iter().flat_map(|kept| kept.heap).collect();
-        all.sort_unstable();
-        all.truncate(count);
-        all.into_iter()
-            .map(|Reverse((bits, Reverse(i)))| (f64::from_bits(bits), i))
-            .collect()
-    }
-}
-
-/// The samples farthest from their centers among those seen; of equally far ones those with the lowest index.
-struct Farthest {
-    /// Distances are not negative, and the bits of such numbers are ordered as the numbers are. The top is the nearest
-    /// kept so far, of equals the one with the highest index.
-    heap: BinaryHeap<Reverse<(u64, Reverse<usize>)>>,
-    count: usize,
-}
-
-impl Farthest {
-    fn new(count: usize) -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-            count,
-        }
-    }
-
-    #[inline]
-    fn consider(&mut self, distance: f64, row: usize) {
-        let seen = Reverse((distance.to_bits(), Reverse(row)));
-        if self.heap.len() < self.count {
-            self.heap.push(seen);
-        } else if let Some(mut top) = self.heap.peek_mut()
-            && seen < *top
-        {
-            *top = seen;
-        }
-    }
-}
-
-/// The mean of each cluster; a cluster without weight goes to the center of the heaviest, as scikit-learn intends.
-fn means<T: Element>(sums: &ExactTable, d: usize, out: &mut [T]) {
-    let mut heaviest = (0.0, 0);
-    let mut some_empty = false;
-    for (c, out) in out.chunks_exact_mut(d).enumerate() {
-        let weight = sums.value(c, d);
-        if weight > heaviest.0 {
-            heaviest = (weight, c);
-        }
-        if weight > 0.0 {
-            for (out, sum) in out.iter_mut().zip(sums.values(c)) {
-                *out = T::from_f64(sum / weight);
-            }
-        } else {
-            some_empty = true;
-        }
-    }
-    if some_empty {
-        for c in (0..out.len() / d).filter(|&c| sums.value(c, d) <= 0.0) {
-            out.copy_within(heaviest.1 * d..(heaviest.1 + 1) * d, c * d);
-        }
+        Farthest::first(kept, count)
     }
 }

@@ -1,9 +1,11 @@
 //! `rust_kmeans._core`: the numerical core as Python sees it. Types and docstrings are in `_core.pyi`.
 
 mod arrays;
+mod fits;
 mod functions;
 mod partial;
 mod run;
+mod sparse;
 
 use pyo3::pymodule;
 
@@ -17,6 +19,8 @@ mod _core {
     };
     #[pymodule_export]
     use super::partial::{Partial, Scale};
+    #[pymodule_export]
+    use super::sparse::{sparse_fit, sparse_inertia, sparse_kmeans_plusplus, sparse_predict};
 
     #[pymodule_export]
     #[expect(non_upper_case_globals, reason = "Python's name")]

@@ -19,16 +19,11 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rust_kmeans import _core
+from rust_kmeans import _data
+from rust_kmeans._data import Algorithm, Floats, InitName, Samples, Start, Weights
 
-Floats = NDArray[Any]
-Weights = NDArray[np.float64] | None
 RandomState = int | np.random.RandomState | None
-InitName = Literal["k-means++", "k-means||", "random"]
-Init = InitName | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
-Algorithm = Literal["auto", "lloyd", "hamerly"]
-# What the runs of one fit start from, as `_core.fit` takes it.
-Start = tuple[InitName, int, list[int]] | list[Floats]
+Init = InitName | ArrayLike | Callable[[Samples, int, np.random.RandomState], ArrayLike]
 
 _FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
@@ -57,11 +52,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     random_state : int, RandomState instance or None, default=None
         Makes the starting centers reproducible. They differ from those scikit-learn draws.
     copy_x : bool, default=True
-        Accepted for compatibility; X is neither copied nor changed.
+        Accepted for compatibility; X is not changed.
     algorithm : {"auto", "lloyd", "hamerly"}, default="auto"
         How labels are found: distances to all centers for every sample ("lloyd"), or only for samples whose
         label is not proven by bounds ("hamerly", 4 or 8 bytes a sample). "auto" chooses for each iteration.
-        The result does not depend on it.
+        The result does not depend on it; sparse X always takes "lloyd".
     n_threads : int or None, default=None
         Threads; None for ``RAYON_NUM_THREADS`` or the CPUs at hand. The result does not depend on it.
 
@@ -86,6 +81,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     -----
     float32 data stay float32, everything else is converted to float64. Fortran order and other strides are
     read in place. Relocation of empty clusters and stopping rules are those of scikit-learn.
+
+    Sparse X is never made dense: SciPy's CSR matrices and arrays are read in place (after a copy if indices
+    are unsorted or occur twice), other formats are converted to CSR. Labels and centers are the same bits as
+    those of the dense data from the same start (with a `tol` that does not fall between them by rounding),
+    `inertia_` is the same up to rounding. ``init="k-means||"`` takes dense X only.
 
     References
     ----------
@@ -115,6 +115,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         "algorithm": [StrOptions({"auto", "lloyd", "hamerly"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
+    #: Whether the kernel scales means to unit length.
+    _spherical: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -146,7 +148,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples.
         y : ignored
             For scikit-learn's interface.
@@ -179,7 +181,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, converted to the dtype of the centers.
 
         Returns
@@ -192,7 +194,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         ValueError
             For shapes and values that are not valid.
         """
-        return _core.predict(self._samples(X), self.cluster_centers_, n_threads=self.n_threads)
+        return _data.predict(self._samples(X), self.cluster_centers_, self.n_threads)
 
     def transform(self, X: ArrayLike) -> Floats:
         """Return the distance of each sample to each center, shape (n_samples, n_clusters), in units of X."""
@@ -206,14 +208,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the negative of the inertia of X under the centers, in squared units of X."""
         data = self._samples(X)
-        labels = _core.predict(data, self.cluster_centers_, n_threads=self.n_threads)
-        return -_core.inertia(
-            data,
-            self.cluster_centers_,
-            labels,
-            sample_weight=_weights(sample_weight),
-            n_threads=self.n_threads,
-        )
+        labels = _data.predict(data, self.cluster_centers_, self.n_threads)
+        weights = _weights(sample_weight)
+        return -_data.inertia(data, self.cluster_centers_, labels, weights, self.n_threads)
 
     def _has_plain_params(self) -> bool:
         """Return whether the parameters are of the plainest types and certainly valid.
@@ -236,7 +233,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             and (self.n_threads is None or _is_count(self.n_threads))
         )
 
-    def _training_data(self, X: ArrayLike) -> Floats:
+    def _training_data(self, X: ArrayLike) -> Samples:
         """Return X as the kernel reads it; set the number of features and their names.
 
         The kernel checks that values are finite in a pass it needs anyway, and says where they are not.
@@ -247,22 +244,27 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             if hasattr(self, "feature_names_in_"):
                 del self.feature_names_in_
             return X
-        data: Floats = validate_data(self, X, dtype=_FLOATS, ensure_all_finite=False)
-        return data
+        data = validate_data(self, X, accept_sparse="csr", dtype=_FLOATS, ensure_all_finite=False)
+        return _data.canonical(data)
 
-    def _samples(self, X: ArrayLike) -> Floats:
+    def _samples(self, X: ArrayLike) -> Samples:
         check_is_fitted(self)
-        samples: Floats = validate_data(
-            self, X, reset=False, dtype=self.cluster_centers_.dtype, ensure_all_finite=False
+        samples = validate_data(
+            self,
+            X,
+            reset=False,
+            accept_sparse="csr",
+            dtype=self.cluster_centers_.dtype,
+            ensure_all_finite=False,
         )
-        return samples
+        return _data.canonical(samples)
 
     def _runs(self) -> int:
         if self.n_init != "auto":
             return self.n_init
         return 1 if isinstance(self.init, str) and self.init != "random" else 10
 
-    def _start(self, X: Floats) -> Start:
+    def _start(self, X: Samples) -> Start:
         """Return what the kernel starts from, for each run."""
         init: Any = self.init
         if not (isinstance(init, str) or callable(init)):
@@ -277,7 +279,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             return name, self.n_clusters, seeds
         return [self._given(X, init(X, self.n_clusters, random_state)) for _ in range(runs)]
 
-    def _given(self, X: Floats, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
+    def _given(self, X: Samples, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
         # The kernel checks values itself; an array of the right type needs no more.
         ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
         centers: Floats = start if ready else check_array(start, dtype=X.dtype)
@@ -312,6 +314,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -336,7 +339,7 @@ def kmeans_sweep(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples.
     n_clusters : iterable of int, default=range(1, 21)
         Numbers of clusters, at least one, each at most the number of samples.
@@ -372,7 +375,8 @@ def kmeans_sweep(
     Notes
     -----
     Besides the labels of each fit (4 bytes a sample), runs under way take at most as many bytes as X, or
-    64 MiB if that is more: as many runs advance together as that allows, one at least.
+    64 MiB if that is more: as many runs advance together as that allows, one at least. Of sparse X runs are
+    done one after the other.
 
     Examples
     --------
@@ -419,13 +423,14 @@ def _fit_together(models: Sequence[KMeans], X: ArrayLike, sample_weight: ArrayLi
             msg = f"n_samples={data.shape[0]} should be >= n_clusters={model.n_clusters}."
             raise ValueError(msg)
     weights = _weights(sample_weight)
-    fits = _core.fit(
+    fits = _data.fit(
         data,
         [model._start(data) for model in models],
         sample_weight=weights,
         max_iter=first.max_iter,
         tol=first.tol,
         algorithm=first.algorithm,
+        spherical=first._spherical,
         n_threads=first.n_threads,
     )
     for model, fit in zip(models, fits, strict=True):
@@ -445,7 +450,7 @@ def kmeans_plusplus(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples.
     n_clusters : int
         Number of centers, at most the number of samples.
@@ -474,10 +479,10 @@ def kmeans_plusplus(
     ----------
     D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
     """
-    data: Floats = check_array(X, dtype=_FLOATS, ensure_all_finite=False)
+    data = check_array(X, accept_sparse="csr", dtype=_FLOATS, ensure_all_finite=False)
     seed = int(check_random_state(random_state).randint(2**63, dtype=np.int64))
-    return _core.kmeans_plusplus(
-        data,
+    return _data.kmeans_plusplus(
+        _data.canonical(data),
         n_clusters,
         sample_weight=_weights(sample_weight),
         seed=seed,

@@ -18,7 +18,9 @@ DTYPES = [np.float32, np.float64]
 def _random(n: int, d: int, density: float, dtype: Any = np.float64, seed: int = 0) -> Any:
     """A CSR matrix of normal numbers."""
     rng = np.random.default_rng(seed)
-    return sparse.random(n, d, density=density, format="csr", rng=rng, data_rvs=rng.normal, dtype=dtype)
+    X = sparse.random(n, d, density=density, format="csr", random_state=rng, dtype=dtype)
+    X.data = rng.normal(size=X.nnz).astype(dtype)
+    return X
 
 
 def _same(one: KMeans, other: KMeans) -> None:
@@ -76,7 +78,7 @@ def test_bits_do_not_depend_on_the_number_of_threads() -> None:
 @pytest.mark.parametrize("kind", ["csr_array", "csc", "coo", "lil", "int64", "int32", "unsorted", "twice"])
 def test_every_form_of_the_same_matrix_gives_the_same_fit(kind: str) -> None:
     X = _random(200, 40, 0.1)
-    if kind == "int64" or kind == "int32":
+    if kind in {"int64", "int32"}:
         other = X.copy()
         other.indices, other.indptr = X.indices.astype(kind), X.indptr.astype(kind)
     elif kind == "unsorted":
@@ -114,9 +116,8 @@ def test_a_matrix_of_zeros_is_one_cluster_at_the_origin() -> None:
 
 
 def test_as_many_clusters_as_samples_leave_no_inertia() -> None:
-    X = _random(40, 200, 0.05)
+    X = _random(40, 200, 0.05).tolil()
     X[:, 0] = np.arange(1, 41)[:, np.newaxis]
-    X = sparse.csr_matrix(X)
     fit = KMeans(40, random_state=0).fit(X)
     assert sorted(fit.labels_) == list(range(40))
     assert fit.inertia_ == 0
@@ -132,7 +133,7 @@ def test_of_equal_distances_the_lowest_index_wins() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_not_finite_is_named_by_row_and_column(bad: float) -> None:
-    X = _random(30, 10, 0.5)
+    X = _random(30, 10, 0.5).tolil()
     X[17, 4] = bad
     with pytest.raises(ValueError, match="row 17, column 4"):
         KMeans(2).fit(X)
@@ -151,6 +152,7 @@ def test_too_small_a_matrix_is_refused(shape: tuple[int, int], said: str) -> Non
 
 def test_a_matrix_that_lies_about_its_indices_is_refused_by_row() -> None:
     X = sparse.csr_matrix(np.eye(4))
+    assert X.has_canonical_format
     X.indices[2] = 9
     with pytest.raises(ValueError, match="row 2"):
         KMeans(2).fit(X)

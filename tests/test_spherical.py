@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_the_objective_never_rises() -> None:
     inertias = [
         SphericalKMeans(8, init=X[:8], tol=0, max_iter=n).fit(X).inertia_ for n in (1, 2, 3, 5, 8, 13, 50)
     ]
-    assert all(after <= before * (1 + 1e-12) for before, after in zip(inertias, inertias[1:], strict=False))
+    assert all(after <= before * (1 + 1e-12) for before, after in pairwise(inertias))
     assert inertias[-1] < inertias[0]
 
 

@@ -117,7 +117,9 @@ def unit_rows(X: Samples) -> Samples:
         rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
         data = X.data.astype(np.float64)
         largest = np.zeros(X.shape[0])
-        np.maximum.at(largest, rows, np.abs(data))
+        # NumPy warns of NaN here alone.
+        with np.errstate(invalid="ignore"):
+            np.maximum.at(largest, rows, np.abs(data))
         data /= _divisors(largest, 0)[rows]
         squares = np.bincount(rows, weights=data * data, minlength=X.shape[0])
         data /= _divisors(np.sqrt(squares), 0)[rows]

@@ -123,14 +123,16 @@ pub(crate) fn sparse_predict<'py>(
     fn typed<T: core::Element + numpy::Element, I: core::Index>(
         csr: &Csr<'_, T, I>,
         centers: &Bound<'_, PyAny>,
-        pool: &core::Pool,
+        (pool, isa): (&core::Pool, core::Isa),
     ) -> PyResult<Vec<i32>> {
         let borrowed = arrays::centers::<T>(centers)?;
         let view = borrowed.as_array();
-        run(centers.py(), |_| core::sparse_predict(csr, view, pool))
+        run(centers.py(), |_| {
+            core::sparse_predict(csr, view, (pool, isa))
+        })
     }
-    let (pool, _) = engine(n_threads)?;
-    let labels = for_types!(Sparse::new(&X)?, |csr| typed(&csr, centers, &pool))?;
+    let (pool, isa) = engine(n_threads)?;
+    let labels = for_types!(Sparse::new(&X)?, |csr| typed(&csr, centers, (&pool, isa)))?;
     Ok(labels.into_pyarray(centers.py()))
 }
 

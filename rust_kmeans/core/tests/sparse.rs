@@ -132,8 +132,11 @@ proptest! {
         let parts = csr(&dense);
         let data = parts.view().expect("a CSR matrix");
         let pool = Pool::new(2).expect("threads");
-        let labels = sparse_predict(&data, centers.view(), &pool).expect("labels");
-        assert_eq!(labels, common::labels(dense.view(), centers.view()));
+        let labels = common::labels(dense.view(), centers.view());
+        for isa in Isa::available() {
+            let found = sparse_predict(&data, centers.view(), (&pool, isa));
+            assert_eq!(found.expect("labels"), labels, "{}", isa.name());
+        }
         let engine = (&pool, Isa::Scalar);
         let rows = Rows::new(dense.view());
         let expected = inertia(rows, centers.view(), weights.as_deref(), &labels, engine);
@@ -148,7 +151,7 @@ fn wide(n: usize, d: usize) -> Array2<f64> {
     let mut dense = Array2::zeros((n, d));
     for mut row in dense.rows_mut() {
         for _ in 0..4 {
-            let place = (noise() + 1.0) / 2.0 * d as f64;
+            let place = (noise() * 0.5 + 0.5) * d as f64;
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -194,8 +197,16 @@ fn both_types_of_indices_give_the_same_fit() {
     let pool = Pool::new(1).expect("no threads to start");
     let centers = dense.slice(ndarray::s![..3, ..]);
     assert_eq!(
-        sparse_predict(&narrow.view().expect("a CSR matrix"), centers, &pool),
-        sparse_predict(&long.view().expect("a CSR matrix"), centers, &pool)
+        sparse_predict(
+            &narrow.view().expect("a CSR matrix"),
+            centers,
+            (&pool, Isa::Scalar)
+        ),
+        sparse_predict(
+            &long.view().expect("a CSR matrix"),
+            centers,
+            (&pool, Isa::Scalar)
+        )
     );
 }
 

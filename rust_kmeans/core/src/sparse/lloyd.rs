@@ -25,12 +25,12 @@ use crate::update::{Farthest, means, relocate_empty_clusters, to_unit_length};
 pub fn sparse_predict<T: Element, I: Index>(
     data: &Csr<'_, T, I>,
     centers: ArrayView2<'_, T>,
-    pool: &Pool,
+    (pool, isa): (&Pool, Isa),
 ) -> Result<Vec<i32>> {
     let d = data.n_columns();
     let centers = row_major(centers, d)?;
     data.scale(None)?;
-    let mut screen = Screen::new(centers.len() / d, d)?;
+    let mut screen = Screen::new(isa, centers.len() / d, d)?;
     screen.load(&centers);
     let mut labels = try_vec("the labels", data.n_rows(), -1)?;
     let mut workers = Worker::team((data, pool), screen.k, false)?;
@@ -94,7 +94,7 @@ pub(super) fn lloyd<T: Element, I: Index>(
         weights: *weights,
         grids: &grids,
     };
-    let mut screen = Screen::new(k, d)?;
+    let mut screen = Screen::new(params.isa, k, d)?;
     let mut next = try_vec("the centers", k * d, T::default())?;
     let mut labels = try_vec("the labels", n, -1)?;
     let mut sums = ExactTable::new(k, d + 1)?;
@@ -170,7 +170,7 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(k: usize, d: usize) -> Result<Self> {
+    fn new(isa: Isa, k: usize, d: usize) -> Result<Self> {
         let too_large = Error::TooLarge {
             what: "the centers",
             rows: k,
@@ -180,7 +180,7 @@ impl Screen {
         Ok(Self {
             k,
             d,
-            across: Across::new(k, d)?,
+            across: Across::new(isa, k, d)?,
             exact: try_vec("the centers", cells.ok_or(too_large)?, 0.0)?,
         })
     }

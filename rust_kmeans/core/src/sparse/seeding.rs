@@ -80,7 +80,7 @@ impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
             nearest: try_vec(what, n, f64::INFINITY)?,
             potentials: try_vec(what, n.div_ceil(SEGMENT), ExactSum::default())?,
             loaded: Vec::new(),
-            across: Across::new(trials, d)?,
+            across: Across::new(problem.params.isa, trials, d)?,
             workers: (0..threads).map(worker).collect::<Result<_>>()?,
         })
     }

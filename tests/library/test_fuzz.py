@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 #: Called against its types on purpose.
 _core: Any = importlib.import_module("rust_kmeans._core")
@@ -39,7 +40,7 @@ SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "lloyd": (("X", "centers"), ("sample_weight", "max_iter", "tol", "algorithm", "n_threads")),
     "fit": (
         ("X", "starts"),
-        ("sample_weight", "max_iter", "tol", "algorithm", "n_threads"),
+        ("sample_weight", "max_iter", "tol", "algorithm", "spherical", "n_threads"),
     ),
     "assign_block": (("X", "centers"), ("sample_weight", "scale", "check", "n_threads")),
     "block_scale": (("X", "sample_weight"), ("n_threads",)),
@@ -263,6 +264,7 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
         "max_iter": draw(st.sampled_from([1, 2, 300])),
         "tol": draw(st.sampled_from([0.0, 1e-4])),
         "algorithm": draw(st.sampled_from(["auto", "lloyd", "hamerly"])),
+        "spherical": draw(st.booleans()),
         "n_threads": draw(st.sampled_from([None, 1, 2])),
     }
 
@@ -366,6 +368,34 @@ def test_a_layout_is_refused_or_changes_nothing(
         np.testing.assert_equal(result, invoke(name, valid))
     else:
         assert layout in ("packed records", "unaligned", "other byte order")
+
+
+@pytest.mark.parametrize("name", ["fit", "predict", "inertia", "kmeans_plusplus"])
+@fuzz
+@given(data=st.data(), valid=arguments())
+def test_a_damaged_sparse_matrix_gives_a_result_or_a_plain_error(
+    name: str, data: st.DataObject, valid: dict[str, Any]
+) -> None:
+    whole = csr_array(valid["X"])
+    arrays = [whole.data, whole.indices.astype(data.draw(st.sampled_from(["i4", "i8"]))), whole.indptr]
+    arrays[2] = arrays[2].astype(arrays[1].dtype)
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, 2))
+        if data.draw(st.booleans()):
+            arrays[at] = data.draw(anything)
+        elif isinstance(arrays[at], np.ndarray) and arrays[at].size:
+            place = data.draw(st.integers(0, arrays[at].size - 1))
+            arrays[at] = arrays[at].copy()
+            arrays[at].flat[place] = data.draw(st.sampled_from([-1, 0, 1, 3, 2**31 - 1, -(2**31)]))
+    positional, keywords = SIGNATURES[name]
+    X = (*arrays, whole.shape[1])
+    result = answer(
+        getattr(_core, f"sparse_{name}"),
+        *(X if word == "X" else valid[word] for word in positional),
+        **{word: valid[word] for word in keywords if word != "algorithm"},
+    )
+    if name == "predict" and result is not None:
+        check_labels(result, len(result), len(valid["centers"]))
 
 
 @pytest.mark.parametrize("make", ["_core.Scale", "_core.Partial"])

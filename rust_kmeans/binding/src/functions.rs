@@ -1,17 +1,15 @@
 //! The functions of the module: each borrows its arrays, picks the element type and goes through [`run`].
 
-use ndarray::{Array2, ArrayView2};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray2};
-use pyo3::exceptions::PyValueError;
+use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 use rust_kmeans_core as core;
 use rust_kmeans_core::{Element, Isa, Rows};
 
 use crate::arrays::{self, Matrix, Vector, Weights};
+use crate::fits::{self, BestTuple, SeedsTuple, best_fits, seeds_tuple, to_numpy};
 use crate::partial::{Partial, Scale};
-use crate::run::{engine, params, run, run_watched, to_python};
+use crate::run::{checked, engine, run, settings, to_python};
 
 type FitTuple<'py> = (
     Bound<'py, PyAny>,
@@ -21,16 +19,6 @@ type FitTuple<'py> = (
     bool,
     &'static str,
 );
-type BestTuple<'py> = (
-    Bound<'py, PyAny>,
-    Bound<'py, PyArray1<i32>>,
-    f64,
-    Bound<'py, PyArray1<f64>>,
-    usize,
-    &'static str,
-    usize,
-);
-type SeedsTuple<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>);
 
 /// Calls a generic function for the element type of a matrix.
 macro_rules! for_type {
@@ -82,58 +70,23 @@ pub(crate) fn lloyd<'py>(
             fit.algorithm.name(),
         ))
     }
-    let params = params(max_iter, tol, algorithm, n_threads)?;
+    let params = checked(settings(max_iter, tol, algorithm, n_threads)?)?;
     let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| typed(
         rows, centers, weights, &params
     ))
 }
 
-/// Where the runs of a fit start, of which the best is kept.
-pub(crate) enum Start<'py> {
-    Plusplus { n_clusters: usize, seeds: Vec<u64> },
-    Parallel { n_clusters: usize, seeds: Vec<u64> },
-    Random { n_clusters: usize, seeds: Vec<u64> },
-    Given(Vec<Bound<'py, PyAny>>),
-}
-
-impl<'py> Start<'py> {
-    /// From a list of arrays, or a name, a number of clusters and seeds.
-    fn new(object: &Bound<'py, PyAny>) -> PyResult<Self> {
-        if let Ok(centers) = object.cast::<PyList>() {
-            return Ok(Self::Given(centers.iter().collect()));
-        }
-        let (name, n_clusters, seeds): (PyBackedStr, usize, Bound<'_, PyAny>) = object.extract()?;
-        // One by one: room for as many as an object says it has may be more than there is.
-        let seeds = seeds
-            .try_iter()?
-            .map(|seed| seed?.extract())
-            .collect::<PyResult<Vec<_>>>()?;
-        match &*name {
-            "k-means++" => Ok(Self::Plusplus { n_clusters, seeds }),
-            "k-means||" => Ok(Self::Parallel { n_clusters, seeds }),
-            "random" => Ok(Self::Random { n_clusters, seeds }),
-            _ => Err(PyValueError::new_err(format!(
-                "init={name} is not valid: it must be k-means++, k-means|| or random"
-            ))),
-        }
-    }
-}
-
-/// The same with centers of a type.
-enum TypedStart<'a, T> {
-    Plusplus(usize, &'a [u64]),
-    Parallel(usize, &'a [u64]),
-    Random(usize, &'a [u64]),
-    Given(Vec<ArrayView2<'a, T>>),
-}
-
 #[pyfunction]
 #[pyo3(signature = (
-    X, starts, *, sample_weight=None, max_iter=300, tol=0.0, algorithm="auto", n_threads=None, watch=None
+    X, starts, *, sample_weight=None, max_iter=300, tol=0.0, algorithm="auto", spherical=false, n_threads=None,
+    watch=None
 ))]
 #[expect(non_snake_case, reason = "scikit-learn's name of the data")]
-#[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one for each argument in Python, all but two by name"
+)]
 pub(crate) fn fit<'py>(
     X: &Bound<'py, PyAny>,
     starts: &Bound<'py, PyAny>,
@@ -141,123 +94,22 @@ pub(crate) fn fit<'py>(
     max_iter: usize,
     tol: f64,
     algorithm: &str,
+    spherical: bool,
     n_threads: Option<usize>,
     watch: Option<Py<PyAny>>,
 ) -> PyResult<Vec<BestTuple<'py>>> {
-    fn typed<'py, T: Element + numpy::Element>(
-        py: Python<'py>,
-        rows: Rows<'_, T>,
-        starts: &[Start<'py>],
-        weights: Option<&[f64]>,
-        (tol, params): (f64, &core::ValidParams),
-        watch: Option<Py<PyAny>>,
-    ) -> PyResult<Vec<BestTuple<'py>>> {
-        let given = starts.iter().flat_map(|start| match start {
-            Start::Given(centers) => centers.as_slice(),
-            _ => &[],
-        });
-        let borrowed: Vec<_> = given.map(arrays::centers::<T>).collect::<PyResult<_>>()?;
-        let mut views = borrowed.iter().map(PyReadonlyArray2::as_array);
-        let starts: Vec<_> = starts
-            .iter()
-            .map(|start| match start {
-                Start::Plusplus { n_clusters, seeds } => TypedStart::Plusplus(*n_clusters, seeds),
-                Start::Parallel { n_clusters, seeds } => TypedStart::Parallel(*n_clusters, seeds),
-                Start::Random { n_clusters, seeds } => TypedStart::Random(*n_clusters, seeds),
-                Start::Given(centers) => {
-                    TypedStart::Given(views.by_ref().take(centers.len()).collect())
-                }
-            })
-            .collect();
-        let fits = run_watched(py, watch, |interrupt| {
-            best_fits(rows, &starts, weights, tol, params, interrupt)
-        })?;
-        Ok(fits
-            .into_iter()
-            .map(|(fit, distinct)| {
-                (
-                    to_numpy(py, fit.centers),
-                    fit.labels.into_pyarray(py),
-                    fit.inertia,
-                    fit.history.into_pyarray(py),
-                    fit.n_iter,
-                    fit.algorithm.name(),
-                    distinct,
-                )
-            })
-            .collect())
-    }
-    let params = params(max_iter, tol, algorithm, n_threads)?;
-    let starts = starts
-        .try_iter()?
-        .map(|start| Start::new(&start?))
-        .collect::<PyResult<Vec<_>>>()?;
+    let mut settings = settings(max_iter, tol, algorithm, n_threads)?;
+    settings.spherical = spherical;
+    let params = checked(settings)?;
+    let starts = fits::starts(starts)?;
     let weights = arrays::weights(&sample_weight)?;
-    for_type!(Matrix::new("X", X)?, |rows| typed(
+    for_type!(Matrix::new("X", X)?, |rows| best_fits(
         X.py(),
-        rows,
         &starts,
-        weights,
-        (tol, &params),
-        watch
+        tol,
+        watch,
+        |k| core::Problem::new(rows, k, weights, &params)
     ))
-}
-
-/// For each start the fit of least inertia, the first of equals, and how many clusters of it have samples. `tol` is
-/// relative to the mean variance.
-fn best_fits<T: Element>(
-    rows: Rows<'_, T>,
-    starts: &[TypedStart<'_, T>],
-    weights: Option<&[f64]>,
-    tol: f64,
-    params: &core::ValidParams,
-    interrupt: &mut core::Interrupt<'_>,
-) -> core::Result<Vec<(core::Fit<T>, usize)>> {
-    let sizes = starts.iter().map(|start| match start {
-        TypedStart::Plusplus(k, _) | TypedStart::Parallel(k, _) | TypedStart::Random(k, _) => *k,
-        TypedStart::Given(centers) => centers.iter().map(ArrayView2::nrows).max().unwrap_or(0),
-    });
-    let n_clusters = sizes.max().unwrap_or(0);
-    let problem = core::Problem::new(rows, n_clusters, weights, params)?;
-    let tol = if tol > 0.0 {
-        tol * problem.mean_variance()?
-    } else {
-        0.0
-    };
-    let drawn: Vec<Vec<_>> = starts
-        .iter()
-        .map(|start| match start {
-            TypedStart::Plusplus(k, seeds) => seeds
-                .iter()
-                .map(|&seed| problem.kmeans_plusplus(*k, seed, None, interrupt))
-                .collect(),
-            TypedStart::Parallel(k, seeds) => seeds
-                .iter()
-                .map(|&seed| problem.kmeans_parallel(*k, seed, interrupt))
-                .collect(),
-            TypedStart::Random(k, seeds) => seeds
-                .iter()
-                .map(|&seed| problem.random_rows(*k, seed))
-                .collect(),
-            TypedStart::Given(_) => Ok(Vec::new()),
-        })
-        .collect::<core::Result<_>>()?;
-    let centers: Vec<_> = starts
-        .iter()
-        .zip(&drawn)
-        .map(|(start, drawn)| match start {
-            TypedStart::Given(centers) => centers.clone(),
-            _ => drawn.iter().map(|seeds| seeds.centers.view()).collect(),
-        })
-        .collect();
-    let fits = problem.lloyd_many(&centers, tol, interrupt)?;
-    Ok(fits
-        .into_iter()
-        .map(|fit| {
-            let distinct = fit.n_distinct();
-            (fit, distinct)
-        })
-        .collect())
 }
 
 #[pyfunction]
@@ -408,7 +260,7 @@ pub(crate) fn kmeans_plusplus<'py>(
     n_threads: Option<usize>,
 ) -> PyResult<SeedsTuple<'py>> {
     let py = X.py();
-    let params = params(1, 0.0, "auto", n_threads)?;
+    let params = checked(settings(1, 0.0, "auto", n_threads)?)?;
     let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| run(py, |interrupt| {
         core::kmeans_plusplus(
@@ -461,19 +313,4 @@ pub(crate) fn kernel_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
         },
     )?;
     Ok(info)
-}
-
-fn seeds_tuple<T: numpy::Element>(py: Python<'_>, seeds: core::Seeds<T>) -> SeedsTuple<'_> {
-    // Row numbers fit into i64: the data are in memory.
-    let indices: Vec<_> = seeds
-        .indices
-        .into_iter()
-        .map(|row| row.cast_signed() as i64)
-        .collect();
-    (to_numpy(py, seeds.centers), indices.into_pyarray(py))
-}
-
-pub(crate) fn to_numpy<T: numpy::Element>(py: Python<'_>, array: Array2<T>) -> Bound<'_, PyAny> {
-    let array: Bound<'_, PyArray2<T>> = array.into_pyarray(py);
-    array.into_any()
 }

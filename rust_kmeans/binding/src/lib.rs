@@ -1,10 +1,12 @@
 //! `rust_kmeans._core`: the numerical core as Python sees it. Types and docstrings are in `_core.pyi`.
 
 mod arrays;
+mod fits;
 mod functions;
 mod minibatch;
 mod partial;
 mod run;
+mod sparse;
 mod stream;
 
 use pyo3::pymodule;
@@ -21,6 +23,8 @@ mod _core {
     use super::minibatch::{minibatch_fit, minibatch_step};
     #[pymodule_export]
     use super::partial::{Partial, Scale};
+    #[pymodule_export]
+    use super::sparse::{sparse_fit, sparse_inertia, sparse_kmeans_plusplus, sparse_predict};
     #[pymodule_export]
     use super::stream::{Moments, farthest_rows, next_centers};
 

@@ -7,8 +7,9 @@ use rust_kmeans_core as core;
 use rust_kmeans_core::{Element, Rows};
 
 use crate::arrays::{self, Matrix, Vector, Weights};
-use crate::functions::{for_type, to_numpy};
-use crate::run::{params, run};
+use crate::fits::to_numpy;
+use crate::functions::for_type;
+use crate::run::{checked, run, settings};
 
 /// Centers, counts, rows since the last reassignment.
 type RunningTuple<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<f64>>, u64);
@@ -90,7 +91,7 @@ pub(crate) fn minibatch_fit<'py>(
         max_no_improvement,
         reassignment_ratio,
     };
-    let params = params(1, 0.0, "auto", n_threads)?;
+    let params = checked(settings(1, 0.0, "auto", n_threads)?)?;
     let weights = arrays::weights(&sample_weight)?;
     for_type!(Matrix::new("X", X)?, |rows| typed(
         rows,
@@ -144,7 +145,7 @@ pub(crate) fn minibatch_step<'py>(
         })?;
         Ok((running_tuple(py, running), inertia, n_reassigned))
     }
-    let params = params(1, 0.0, "auto", n_threads)?;
+    let params = checked(settings(1, 0.0, "auto", n_threads)?)?;
     let weights = arrays::weights(&sample_weight)?;
     let counts = counts.as_slice()?;
     for_type!(Matrix::new("X", X)?, |rows| typed(

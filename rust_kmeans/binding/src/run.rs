@@ -103,29 +103,31 @@ impl Watch for Caller {
     }
 }
 
-/// The parameters of a fit, checked.
-pub(crate) fn params(
+/// The parameters of a fit, unchecked but for the name of the algorithm.
+pub(crate) fn settings(
     max_iter: usize,
     tol: f64,
     algorithm: &str,
     n_threads: Option<usize>,
-) -> PyResult<ValidParams> {
-    let checked = || {
-        Params {
-            max_iter,
-            tol,
-            algorithm: algorithm.parse()?,
-            n_threads,
-            isa: None,
-        }
-        .check()
-    };
-    checked().map_err(|error| to_python(&error))
+) -> PyResult<Params> {
+    let algorithm = algorithm.parse().map_err(|error| to_python(&error))?;
+    Ok(Params {
+        max_iter,
+        tol,
+        algorithm,
+        n_threads,
+        ..Params::default()
+    })
+}
+
+/// The parameters of a fit, checked.
+pub(crate) fn checked(settings: Params) -> PyResult<ValidParams> {
+    settings.check().map_err(|error| to_python(&error))
 }
 
 /// Threads and instruction set for a function without a loop.
 pub(crate) fn engine(n_threads: Option<usize>) -> PyResult<(Pool, Isa)> {
-    let params = params(1, 0.0, "auto", n_threads)?;
+    let params = checked(settings(1, 0.0, "auto", n_threads)?)?;
     let pool = Pool::new(params.n_threads()).map_err(|error| to_python(&error))?;
     Ok((pool, params.isa()))
 }

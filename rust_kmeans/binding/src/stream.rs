@@ -6,7 +6,8 @@ use rust_kmeans_core as core;
 use rust_kmeans_core::{Element, Isa, Rows};
 
 use crate::arrays::{self, Matrix, Vector, Weights};
-use crate::functions::{for_type, to_numpy};
+use crate::fits::to_numpy;
+use crate::functions::for_type;
 use crate::partial::{Partial, Scale};
 use crate::run::{engine, run, to_python};
 

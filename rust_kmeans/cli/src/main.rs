@@ -139,6 +139,7 @@ fn run(arguments: &Arguments) -> Result<Value, String> {
         max_iter: arguments.max_iter,
         tol: arguments.tol,
         algorithm: arguments.algorithm.into(),
+        spherical: false,
         n_threads: arguments.threads,
         isa: None,
     };

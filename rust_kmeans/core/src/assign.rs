@@ -699,7 +699,7 @@ pub(crate) fn check_labels(labels: &[i32], rows: usize, k: usize) -> Result<()> 
     }
 }
 
-fn check_rows(what: &'static str, found: usize, expected: usize) -> Result<()> {
+pub(crate) fn check_rows(what: &'static str, found: usize, expected: usize) -> Result<()> {
     if found == expected {
         Ok(())
     } else {

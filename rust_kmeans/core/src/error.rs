@@ -40,6 +40,16 @@ pub enum Error {
         /// Its columns.
         columns: usize,
     },
+    /// The arrays of a CSR matrix do not describe one.
+    #[error(
+        "X is no CSR matrix with sorted indices ({reason} in row {row}): call X.check_format() and X.sum_duplicates()"
+    )]
+    Sparse {
+        /// What is wrong.
+        reason: &'static str,
+        /// The first row where it is.
+        row: usize,
+    },
     /// A value is NaN or infinite.
     #[error("{what} contains {value} at row {row}, column {column}: replace or drop it first")]
     NotFinite {

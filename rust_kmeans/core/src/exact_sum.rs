@@ -155,7 +155,7 @@ struct Aligned(Vec<Step>);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(align(64))]
-struct Step([f64; STEP]);
+pub(crate) struct Step(pub(crate) [f64; STEP]);
 
 impl Aligned {
     /// `len` numbers, a multiple of a step.
@@ -246,6 +246,11 @@ impl ExactTable {
             low: Aligned::new(len, 0.0)?,
             columns,
         })
+    }
+
+    /// Number of groups.
+    pub(crate) fn rows(&self) -> usize {
+        self.high.len() / self.columns.next_multiple_of(STEP).max(STEP)
     }
 
     /// From row-major high and low parts without padding.

@@ -2,7 +2,8 @@
 
 use ndarray::ArrayView2;
 
-use crate::error::{Error, Result};
+use crate::element::Element;
+use crate::error::{Error, Result, try_vec};
 
 /// What looks after a running fit, from the calling thread. A closure that returns a `bool` is one that only stops.
 pub trait Watch {
@@ -58,6 +59,17 @@ pub enum Convergence {
     Shift,
 }
 
+impl Convergence {
+    /// After an iteration that has changed as many labels and shifted the centers as much.
+    pub(crate) fn of(changed: usize, shift: f64, tol: f64) -> Option<Self> {
+        if changed == 0 {
+            Some(Self::Strict)
+        } else {
+            (shift <= tol).then_some(Self::Shift)
+        }
+    }
+}
+
 /// What a fit asks and tells.
 pub type Interrupt<'a> = dyn Watch + 'a;
 
@@ -66,5 +78,45 @@ pub(crate) fn check(interrupt: &mut Interrupt<'_>) -> Result<()> {
         Err(Error::Interrupted)
     } else {
         Ok(())
+    }
+}
+
+/// What a run knows of an iteration that is watched; as in [`Iteration`].
+pub(crate) struct Seen {
+    pub(crate) run: usize,
+    pub(crate) number: usize,
+    pub(crate) inertia: f64,
+    pub(crate) shift: f64,
+    pub(crate) tol: f64,
+    pub(crate) converged: Option<Convergence>,
+}
+
+impl Seen {
+    /// Shows the iteration with the centers it has led to (row-major, `d` columns); whether the run is to end.
+    pub(crate) fn show<T: Element>(
+        self,
+        watch: &mut Interrupt<'_>,
+        centers: &[T],
+        d: usize,
+    ) -> Result<bool> {
+        let mut wide = try_vec("the centers", centers.len(), 0.0)?;
+        for (wide, &center) in wide.iter_mut().zip(centers) {
+            *wide = center.into();
+        }
+        let k = centers.len() / d;
+        let centers = ArrayView2::from_shape((k, d), &wide).map_err(|_| Error::TooLarge {
+            what: "the centers",
+            rows: k,
+            columns: d,
+        })?;
+        Ok(watch.iterated(&Iteration {
+            run: self.run,
+            number: self.number,
+            inertia: self.inertia,
+            centers,
+            shift: self.shift,
+            tol: self.tol,
+            converged: self.converged,
+        }))
     }
 }

@@ -1,4 +1,4 @@
-//! Exact k-means on dense data: the numerical core, without Python.
+//! Exact k-means on dense and sparse data: the numerical core, without Python.
 //!
 //! *Exact* means three things, each tested beside the crate:
 //!
@@ -44,7 +44,9 @@ mod problem;
 mod random;
 mod scale;
 mod seeding;
+mod sparse;
 mod stream;
+mod update;
 mod variance;
 mod view;
 
@@ -63,6 +65,7 @@ pub use problem::Problem;
 pub use random::Random;
 pub use scale::Scale;
 pub use seeding::{Seeds, kmeans_plusplus, random_rows};
+pub use sparse::{Csr, Index, SparseProblem, sparse_inertia, sparse_predict};
 pub use stream::{farthest_rows, next_centers};
 pub use variance::{Moments, mean_variance};
 pub use view::Rows;

@@ -1,8 +1,5 @@
 //! Lloyd's algorithm, step by step that of scikit-learn's `KMeans(algorithm="lloyd")`.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use ndarray::{Array2, ArrayView2};
 
 use crate::assign::{Found, How, Job, Visit, Worker, assign, row_major};
@@ -12,11 +9,12 @@ use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactTable, Grids};
 use crate::history::History;
-use crate::interrupt::{self, Convergence, Interrupt, Iteration};
-use crate::kernel::{BLOCK, Isa, Move, Moving, Packed, own_distances};
+use crate::interrupt::{self, Convergence, Interrupt, Seen};
+use crate::kernel::{BLOCK, Isa, Moving, Packed, own_distances};
 use crate::params::{Algorithm, ValidParams};
 use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
+use crate::update::{Farthest, means, relocate_empty_clusters, to_unit_length};
 use crate::view::Rows;
 
 /// The outcome of [`lloyd`].
@@ -309,13 +307,18 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
         self.history.note(&self.centers, &self.sums)?;
         self.update();
         self.n_iter += 1;
-        let converged = if found.changed == 0 {
-            Some(Convergence::Strict)
-        } else {
-            (squared_shift(&self.next, &self.centers) <= tol).then_some(Convergence::Shift)
-        };
+        let shift = squared_shift(&self.next, &self.centers);
+        let converged = Convergence::of(found.changed, shift, tol);
         let stopped = match watch {
-            Some(watch) => self.show(watch, found.inertia.value(), tol, converged)?,
+            Some(watch) => Seen {
+                run: self.number,
+                number: self.n_iter - 1,
+                inertia: found.inertia.value(),
+                shift,
+                tol,
+                converged,
+            }
+            .show(watch, &self.centers, self.problem.data.n_columns())?,
             None => false,
         };
         if converged == Some(Convergence::Strict) {
@@ -328,30 +331,6 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             self.stage = Stage::Last { settled: false };
         }
         Ok(None)
-    }
-
-    /// Shows an iteration; whether the run is to end.
-    fn show(
-        &self,
-        watch: &mut Interrupt<'_>,
-        inertia: f64,
-        tol: f64,
-        converged: Option<Convergence>,
-    ) -> Result<bool> {
-        let (k, d) = (self.packed.k(), self.problem.data.n_columns());
-        let mut centers = try_vec("the centers", k * d, 0.0)?;
-        for (wide, &center) in centers.iter_mut().zip(&self.centers) {
-            *wide = center.into();
-        }
-        Ok(watch.iterated(&Iteration {
-            run: self.number,
-            number: self.n_iter - 1,
-            inertia,
-            centers: array(centers, k, d)?.view(),
-            shift: squared_shift(&self.next, &self.centers),
-            tol,
-            converged,
-        }))
     }
 
     fn moving(&self) -> Moving<'a, 'd, T> {
@@ -375,6 +354,9 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             Some(relocated) => means(&relocated, d, &mut self.next),
             None => means(&self.sums, d, &mut self.next),
         }
+        if self.problem.params.spherical {
+            to_unit_length(&self.centers, d, &mut self.next);
+        }
         if let Some(bounds) = &mut self.bounds {
             bounds.drift.advance(&self.centers, &self.next);
         }
@@ -384,8 +366,14 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
     fn end(self, inertia: f64) -> Result<Fit<T>> {
         let (k, d) = (self.packed.k(), self.problem.data.n_columns());
         let history = self.history.finish((&self.centers, &self.sums), inertia);
+        let centers =
+            Array2::from_shape_vec((k, d), self.centers).map_err(|_| Error::TooLarge {
+                what: "the centers",
+                rows: k,
+                columns: d,
+            })?;
         Ok(Fit {
-            centers: array(self.centers, k, d)?,
+            centers,
             labels: self.labels,
             inertia,
             history,
@@ -394,14 +382,6 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             algorithm: self.choice.used(),
         })
     }
-}
-
-fn array<T>(centers: Vec<T>, k: usize, d: usize) -> Result<Array2<T>> {
-    Array2::from_shape_vec((k, d), centers).map_err(|_| Error::TooLarge {
-        what: "the centers",
-        rows: k,
-        columns: d,
-    })
 }
 
 /// What the update of one iteration reads.
@@ -414,33 +394,18 @@ struct Step<'a, 'd, T> {
 }
 
 impl<T: Element> Step<'_, '_, T> {
-    /// Sums in which each cluster without weight has got one of the samples farthest from their centers (farthest
-    /// first, ties to the lowest index), taken from the sum of its cluster. Labels stay. `None` if no cluster is empty
-    /// or all samples lie on their centers.
+    /// As [`relocate_empty_clusters`].
     fn relocate_empty_clusters(&self, sums: &ExactTable) -> Option<ExactTable> {
         let d = self.moving.data.n_columns();
-        let k = self.packed.k();
-        let empty: Vec<_> = (0..k).filter(|&c| sums.value(c, d) == 0.0).collect();
-        if empty.is_empty() {
-            return None;
-        }
         let own = (self.packed.exact(), self.labels);
         let kernel = (self.pool, self.packed.isa());
-        let farthest = farthest(self.moving.data, own, empty.len(), kernel);
-        if farthest
-            .first()
-            .is_none_or(|&(distance, _)| distance == 0.0)
-        {
-            return None;
-        }
-        let mut relocated = sums.clone();
-        for (&new, &(_, row)) in empty.iter().zip(&farthest) {
-            relocated.clear_row(new);
-            let (old, new) = (self.labels[row], i32::try_from(new).unwrap_or(0));
-            let moves = [Move { row, old, new }];
-            self.packed.move_rows(&mut relocated, &self.moving, &moves);
-        }
-        Some(relocated)
+        let (farthest, move_row) = (
+            |count| farthest(self.moving.data, own, count, kernel),
+            |sums: &mut ExactTable, row_move| {
+                self.packed.move_rows(sums, &self.moving, &[row_move]);
+            },
+        );
+        relocate_empty_clusters(sums, (self.labels, d), farthest, move_row)
     }
 }
 
@@ -469,63 +434,5 @@ pub(crate) fn farthest<T: Element>(
             }
         },
     );
-    let mut all: Vec<_> = kept.into_iter().flat_map(|kept| kept.heap).collect();
-    all.sort_unstable();
-    all.truncate(count);
-    all.into_iter()
-        .map(|Reverse((bits, Reverse(i)))| (f64::from_bits(bits), i))
-        .collect()
-}
-
-/// The samples farthest from their centers among those seen; of equally far ones those with the lowest index.
-struct Farthest {
-    /// Distances are not negative, and the bits of such numbers are ordered as the numbers are. The top is the nearest
-    /// kept so far, of equals the one with the highest index.
-    heap: BinaryHeap<Reverse<(u64, Reverse<usize>)>>,
-    count: usize,
-}
-
-impl Farthest {
-    fn new(count: usize) -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-            count,
-        }
-    }
-
-    #[inline]
-    fn consider(&mut self, distance: f64, row: usize) {
-        let seen = Reverse((distance.to_bits(), Reverse(row)));
-        if self.heap.len() < self.count {
-            self.heap.push(seen);
-        } else if let Some(mut top) = self.heap.peek_mut()
-            && seen < *top
-        {
-            *top = seen;
-        }
-    }
-}
-
-/// The mean of each cluster; a cluster without weight goes to the center of the heaviest, as scikit-learn intends.
-pub(crate) fn means<T: Element>(sums: &ExactTable, d: usize, out: &mut [T]) {
-    let mut heaviest = (0.0, 0);
-    let mut some_empty = false;
-    for (c, out) in out.chunks_exact_mut(d).enumerate() {
-        let weight = sums.value(c, d);
-        if weight > heaviest.0 {
-            heaviest = (weight, c);
-        }
-        if weight > 0.0 {
-            for (out, sum) in out.iter_mut().zip(sums.values(c)) {
-                *out = T::from_f64(sum / weight);
-            }
-        } else {
-            some_empty = true;
-        }
-    }
-    if some_empty {
-        for c in (0..out.len() / d).filter(|&c| sums.value(c, d) <= 0.0) {
-            out.copy_within(heaviest.1 * d..(heaviest.1 + 1) * d, c * d);
-        }
-    }
+    Farthest::first(kept, count)
 }

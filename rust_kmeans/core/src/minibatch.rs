@@ -12,8 +12,8 @@ use crate::kernel::{Moving, Packed};
 use crate::params::ValidParams;
 use crate::pool::Pool;
 use crate::problem::Problem;
-use crate::scale::Scale;
 use crate::random::Random;
+use crate::scale::Scale;
 use crate::view::Rows;
 
 /// How [`Problem::minibatch`] steps and when it stops.

@@ -24,13 +24,24 @@ const MOST: usize = 2048;
 /// Heights whose quantiles part the buckets, in units of the number of buckets.
 const SAMPLED: usize = 4;
 /// Parts of a height that are summed side by side.
-const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 const WHAT: &str = "the order of the rows";
 
+/// Data whose rows have an order.
+pub(crate) trait Ordered: Copy + Sync {
+    fn n_rows(&self) -> usize;
+    fn n_columns(&self) -> usize;
+    /// The sum of the values of a row times the factors: those of every eighth feature from first to last, then these sums.
+    /// `scratch` has room for a row.
+    fn height(&self, row: usize, factors: &[f64], scratch: &mut [f64]) -> f64;
+    /// Compares the values of two rows, the first feature first.
+    fn compare(&self, row: usize, other: usize) -> Ordering;
+}
+
 /// The order of the rows of a data set.
-pub(crate) struct Order<'d, T> {
-    data: Rows<'d, T>,
+pub(crate) struct Order<D> {
+    data: D,
     factors: Vec<f64>,
     /// Bucket of each row.
     buckets: Vec<u16>,
@@ -41,9 +52,9 @@ pub(crate) struct Order<'d, T> {
     sorted: Vec<bool>,
 }
 
-impl<'d, T: Element> Order<'d, T> {
+impl<D: Ordered> Order<D> {
     /// Reads all data once.
-    pub(crate) fn new(data: Rows<'d, T>, pool: &Pool) -> Result<Self> {
+    pub(crate) fn new(data: D, pool: &Pool) -> Result<Self> {
         let (n, d) = (data.n_rows(), data.n_columns());
         let mut random = Random::new(0);
         let mut factors = try_vec(WHAT, d, 0.0)?;
@@ -72,7 +83,7 @@ impl<'d, T: Element> Order<'d, T> {
         let taken = count * SAMPLED;
         let mut sample = try_vec(WHAT, taken, 0.0)?;
         for (i, height) in sample.iter_mut().enumerate() {
-            *height = height_of(data, i * (n / taken), factors, &mut scratch);
+            *height = data.height(i * (n / taken), factors, &mut scratch);
         }
         sample.sort_unstable_by(f64::total_cmp);
         let splits = Splits::new(sample.into_iter().step_by(SAMPLED).skip(1).collect())?;
@@ -84,7 +95,7 @@ impl<'d, T: Element> Order<'d, T> {
             &mut scratch,
             |scratch, (at, buckets)| {
                 for (row, bucket) in (at * piece..).zip(buckets) {
-                    let height = height_of(data, row, factors, scratch);
+                    let height = data.height(row, factors, scratch);
                     #[expect(clippy::cast_possible_truncation, reason = "below MOST")]
                     let found = splits.up_to(height) as u16;
                     *bucket = found;
@@ -166,7 +177,7 @@ impl<'d, T: Element> Order<'d, T> {
         let mut scratch = try_vec(WHAT, data.n_columns(), 0.0)?;
         let mut keyed = try_vec(WHAT, rows.len(), (0.0, 0))?;
         for (keyed, &row) in keyed.iter_mut().zip(&*rows) {
-            *keyed = (height_of(data, row, factors, &mut scratch), row);
+            *keyed = (data.height(row, factors, &mut scratch), row);
         }
         keyed.sort_unstable_by(|(height, row), (other_height, other)| {
             height.total_cmp(other_height).then(row.cmp(other))
@@ -175,10 +186,10 @@ impl<'d, T: Element> Order<'d, T> {
         for level in keyed.chunk_by_mut(|(height, _), (other, _)| height.total_cmp(other).is_eq()) {
             if level
                 .iter()
-                .any(|&(_, row)| by_values(data, level[0].1, row).is_ne())
+                .any(|&(_, row)| data.compare(level[0].1, row).is_ne())
             {
                 level.sort_unstable_by(|&(_, row), &(_, other)| {
-                    by_values(data, row, other).then(row.cmp(&other))
+                    data.compare(row, other).then(row.cmp(&other))
                 });
             }
         }
@@ -245,24 +256,29 @@ impl Splits {
     }
 }
 
-fn by_values<T: Element>(data: Rows<'_, T>, row: usize, other: usize) -> Ordering {
-    (0..data.n_columns())
-        .filter_map(|column| data.at(row, column).partial_cmp(&data.at(other, column)))
-        .find(|order| order.is_ne())
-        .unwrap_or(Ordering::Equal)
-}
-
-fn height_of<T: Element>(
-    data: Rows<'_, T>,
-    row: usize,
-    factors: &[f64],
-    scratch: &mut [f64],
-) -> f64 {
-    if let Some(values) = data.row(row) {
-        return height(values, factors);
+impl<T: Element> Ordered for Rows<'_, T> {
+    fn n_rows(&self) -> usize {
+        self.n_rows()
     }
-    data.read_row(row, scratch);
-    height(scratch, factors)
+
+    fn n_columns(&self) -> usize {
+        self.n_columns()
+    }
+
+    fn height(&self, row: usize, factors: &[f64], scratch: &mut [f64]) -> f64 {
+        if let Some(values) = self.row(row) {
+            return height(values, factors);
+        }
+        self.read_row(row, scratch);
+        height(scratch, factors)
+    }
+
+    fn compare(&self, row: usize, other: usize) -> Ordering {
+        (0..self.n_columns())
+            .filter_map(|column| self.at(row, column).partial_cmp(&self.at(other, column)))
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
+    }
 }
 
 /// The sum of the values times the factors, the same bits wherever the values lie.

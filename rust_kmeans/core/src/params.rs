@@ -56,6 +56,8 @@ pub struct Params {
     pub tol: f64,
     /// How labels are found. Results do not depend on it.
     pub algorithm: Algorithm,
+    /// Whether centers are means scaled to unit length, for samples of unit length: spherical k-means.
+    pub spherical: bool,
     /// Threads to use; `None` for [`default_threads`]. Results do not depend on it.
     pub n_threads: Option<usize>,
     /// Instruction set; `None` for the one `RUST_KMEANS_ISA` names, or the best of this machine. Labels and centers
@@ -69,6 +71,7 @@ impl Default for Params {
             max_iter: 300,
             tol: 0.0,
             algorithm: Algorithm::Auto,
+            spherical: false,
             n_threads: None,
             isa: None,
         }
@@ -111,6 +114,7 @@ impl Params {
             max_iter: self.max_iter,
             tol: self.tol,
             algorithm: self.algorithm,
+            spherical: self.spherical,
             n_threads,
             isa,
         })
@@ -123,6 +127,7 @@ pub struct ValidParams {
     pub(crate) max_iter: usize,
     pub(crate) tol: f64,
     pub(crate) algorithm: Algorithm,
+    pub(crate) spherical: bool,
     pub(crate) n_threads: usize,
     pub(crate) isa: Isa,
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactSum, Grid};
 use crate::interrupt::{self, Interrupt};
 use crate::kernel::{BLOCK, Candidates, Closer, ones, slack};
-use crate::order::Order;
+use crate::order::{Order, Ordered};
 use crate::params::ValidParams;
 use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
@@ -80,14 +80,7 @@ pub(crate) fn spread<T: Element>(
     } = problem;
     let (data, weights) = (*data, *weights);
     check_clusters(&data, n_clusters)?;
-    let trials = n_local_trials.unwrap_or(2 + floor_ln(n_clusters));
-    if !(1..=MAX_TRIALS).contains(&trials) {
-        return Err(Error::Parameter {
-            name: "n_local_trials",
-            value: trials.to_string(),
-            rule: "it must be from 1 to 1024",
-        });
-    }
+    let trials = checked_trials(n_local_trials, n_clusters)?;
     let mut random = Random::new(seed);
     if i32::try_from(n_clusters).is_err() {
         return Err(Error::TooLarge {
@@ -111,8 +104,7 @@ pub(crate) fn spread<T: Element>(
         interrupt::check(interrupt)?;
         let total = search.potential().value();
         for row in &mut drawn {
-            // Below the total, so that some row's prefix exceeds it; a total of 0 means all rows lie on centers.
-            let target = (random.unit() * total).min(total.next_down()).max(0.0);
+            let target = draw_below(total, &mut random);
             *row = search
                 .row_at(target)?
                 .unwrap_or_else(|| unused(&indices[..c]));
@@ -142,12 +134,25 @@ pub fn random_rows<T: Element>(
     seed: u64,
 ) -> Result<Seeds<T>> {
     check_clusters(&data, n_clusters)?;
-    crate::scale::check_weights(weights, data.n_rows())?;
+    Ok(seeds(
+        &data,
+        draw_rows(data.n_rows(), n_clusters, weights, seed)?,
+    ))
+}
+
+/// [`random_rows`] of `n` rows, by their numbers.
+pub(crate) fn draw_rows(
+    n: usize,
+    n_clusters: usize,
+    weights: Option<&[f64]>,
+    seed: u64,
+) -> Result<Vec<usize>> {
+    crate::scale::check_weights(weights, n)?;
     let mut random = Random::new(seed);
     // The rows with the least keys; keys are not negative, so their bits are ordered as they are.
     let mut kept: BinaryHeap<(u64, usize)> = BinaryHeap::new();
     let mut positive = 0;
-    for row in 0..data.n_rows() {
+    for row in 0..n {
         let unit = random.unit();
         let key = match weights.map(|weights| weights[row]) {
             None => unit,
@@ -166,13 +171,8 @@ pub fn random_rows<T: Element>(
             clusters: n_clusters,
         });
     }
-    Ok(seeds(
-        &data,
-        kept.into_sorted_vec()
-            .into_iter()
-            .map(|(_, row)| row)
-            .collect(),
-    ))
+    let rows = kept.into_sorted_vec().into_iter().map(|(_, row)| row);
+    Ok(rows.collect())
 }
 
 /// What the steps of k-means++ share.
@@ -187,7 +187,7 @@ struct Search<'a, 'd, T> {
     grid: Grid,
     pool: &'a Pool,
     workers: Vec<Worker<T>>,
-    order: Order<'d, T>,
+    order: Order<Rows<'d, T>>,
     /// Negative squared distance of each row to the nearest center.
     negated: Vec<f64>,
     /// Which center that is.
@@ -225,7 +225,7 @@ struct Piece<'p> {
 impl<'a, 'd, T: Element> Search<'a, 'd, T> {
     fn new(
         (data, weights, scale): (Rows<'d, T>, Option<&'a [f64]>, &Scale),
-        order: Order<'d, T>,
+        order: Order<Rows<'d, T>>,
         (n_clusters, trials): (usize, usize),
         (pool, params): (&'a Pool, &ValidParams),
     ) -> Result<Self> {
@@ -589,8 +589,8 @@ impl<T: Element> Worker<T> {
 }
 
 /// A row drawn by weight.
-fn first_row<T: Element>(
-    order: &mut Order<'_, T>,
+pub(crate) fn first_row<D: Ordered>(
+    order: &mut Order<D>,
     weights: Option<&[f64]>,
     scale: &Scale,
     random: &mut Random,
@@ -604,17 +604,41 @@ fn first_row<T: Element>(
     for (&bucket, &weight) in order.buckets().iter().zip(weights) {
         sums[usize::from(bucket)].add(grid, weight);
     }
-    let mut total = ExactSum::default();
-    for &sum in &sums {
-        total.merge(sum);
-    }
-    let target = (random.unit() * total.value()).min(total.value().next_down());
+    let target = draw_below(total(&sums).value(), random);
     let found = order.find(&sums, grid, target, |row| weights[row])?;
     Ok(found.unwrap_or(n - 1))
 }
 
+/// The sum of all.
+pub(crate) fn total(sums: &[ExactSum]) -> ExactSum {
+    let mut total = ExactSum::default();
+    for &sum in sums {
+        total.merge(sum);
+    }
+    total
+}
+
+/// The number of trials of greedy k-means++.
+pub(crate) fn checked_trials(n_local_trials: Option<usize>, n_clusters: usize) -> Result<usize> {
+    let trials = n_local_trials.unwrap_or(2 + floor_ln(n_clusters));
+    if (1..=MAX_TRIALS).contains(&trials) {
+        Ok(trials)
+    } else {
+        Err(Error::Parameter {
+            name: "n_local_trials",
+            value: trials.to_string(),
+            rule: "it must be from 1 to 1024",
+        })
+    }
+}
+
+/// A number below `total`, so that some row's prefix exceeds it; a total of 0 means that all rows lie on centers.
+pub(crate) fn draw_below(total: f64, random: &mut Random) -> f64 {
+    (random.unit() * total).min(total.next_down()).max(0.0)
+}
+
 /// The lowest row not among `used`, for when every row already lies on a center.
-fn unused(used: &[usize]) -> usize {
+pub(crate) fn unused(used: &[usize]) -> usize {
     (0..=used.len())
         .find(|row| !used.contains(row))
         .unwrap_or(0)
@@ -632,12 +656,16 @@ fn floor_ln(n: usize) -> usize {
 
 pub(crate) fn check_clusters<T: Element>(data: &Rows<'_, T>, n_clusters: usize) -> Result<()> {
     data.check_shape()?;
+    check_enough_rows(data.n_rows(), n_clusters)
+}
+
+pub(crate) fn check_enough_rows(rows: usize, n_clusters: usize) -> Result<()> {
     if n_clusters == 0 {
         return Err(Error::NoClusters);
     }
-    if n_clusters > data.n_rows() {
+    if n_clusters > rows {
         return Err(Error::TooFewRows {
-            rows: data.n_rows(),
+            rows,
             clusters: n_clusters,
         });
     }

@@ -8,9 +8,10 @@ use crate::bounds::squared_shift;
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::kernel::{Isa, Move, Moving, Packed};
-use crate::lloyd::{farthest, means};
+use crate::lloyd::farthest;
 use crate::partial::Partial;
 use crate::pool::Pool;
+use crate::update::means;
 use crate::view::Rows;
 
 /// The `count` rows of a block farthest from the centers their `labels` name, with their squared distances: farthest

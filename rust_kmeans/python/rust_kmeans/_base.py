@@ -17,16 +17,12 @@ from sklearn.metrics import euclidean_distances
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rust_kmeans import _core
+from rust_kmeans import _data
+from rust_kmeans._data import FLOATS, Floats, InitName, Samples, Weights
 from rust_kmeans._state import VersionedState
 
-Floats = NDArray[Any]
-Weights = NDArray[np.float64] | None
 RandomState = int | np.random.RandomState | None
-InitName = Literal["k-means++", "k-means||", "random"]
-Init = InitName | ArrayLike | Callable[[Floats, int, np.random.RandomState], ArrayLike]
-
-FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
+Init = InitName | ArrayLike | Callable[[Samples, int, np.random.RandomState], ArrayLike]
 
 
 class CentersMixin(
@@ -56,7 +52,7 @@ class CentersMixin(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, converted to the dtype of the centers.
 
         Returns
@@ -69,7 +65,7 @@ class CentersMixin(
         ValueError
             For shapes and values that are not valid.
         """
-        return _core.predict(self._samples(X), self.cluster_centers_, n_threads=self.n_threads)
+        return _data.predict(self._samples(X), self.cluster_centers_, self.n_threads)
 
     def transform(self, X: ArrayLike) -> Floats:
         """Return the distance of each sample to each center, shape (n_samples, n_clusters), in units of X."""
@@ -83,21 +79,21 @@ class CentersMixin(
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the negative of the inertia of X under the centers, in squared units of X."""
         data = self._samples(X)
-        labels = _core.predict(data, self.cluster_centers_, n_threads=self.n_threads)
-        return -_core.inertia(
-            data,
-            self.cluster_centers_,
-            labels,
-            sample_weight=weights_of(sample_weight),
-            n_threads=self.n_threads,
-        )
+        labels = _data.predict(data, self.cluster_centers_, self.n_threads)
+        weights = weights_of(sample_weight)
+        return -_data.inertia(data, self.cluster_centers_, labels, weights, self.n_threads)
 
-    def _samples(self, X: ArrayLike) -> Floats:
+    def _samples(self, X: ArrayLike) -> Samples:
         check_is_fitted(self)
-        samples: Floats = validate_data(
-            self, X, reset=False, dtype=self.cluster_centers_.dtype, ensure_all_finite=False
+        samples = validate_data(
+            self,
+            X,
+            reset=False,
+            accept_sparse="csr",
+            dtype=self.cluster_centers_.dtype,
+            ensure_all_finite=False,
         )
-        return samples
+        return _data.canonical(samples)
 
     def _converter(self, dtype: Any = None) -> Callable[[ArrayLike], Floats]:  # noqa: ANN401  # a dtype or none
         """Return what makes matrices of batches.
@@ -139,7 +135,7 @@ class CentersMixin(
                 stacklevel=stacklevel,
             )
 
-    def _given(self, X: Floats, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
+    def _given(self, X: Samples, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
         # The kernel checks values itself; an array of the right type needs no more.
         ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
         centers: Floats = start if ready else check_array(start, dtype=X.dtype)
@@ -156,6 +152,7 @@ class CentersMixin(
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

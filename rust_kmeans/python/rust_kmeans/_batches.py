@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rust_kmeans._base import Floats, Weights, weights_of
+from rust_kmeans._base import weights_of
+from rust_kmeans._data import Floats, Weights
 
 Block = tuple[Floats, Weights]
 

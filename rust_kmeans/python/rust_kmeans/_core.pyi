@@ -25,16 +25,26 @@ __all__ = [
     "next_centers",
     "predict",
     "random_rows",
+    "sparse_fit",
+    "sparse_inertia",
+    "sparse_kmeans_plusplus",
+    "sparse_predict",
 ]
 
 _Float = TypeVar("_Float", np.float32, np.float64)
 _Weights = NDArray[np.floating[Any]] | None
+# Data, indices, indptr and number of columns of a CSR matrix; both index arrays int32, or both int64.
+_Csr = tuple[NDArray[_Float], NDArray[Any], NDArray[Any], int]
+# Centers, labels, inertia, its history, n_iter, algorithm used, clusters in use.
+_Fit = tuple[
+    NDArray[_Float], NDArray[np.int32], float, NDArray[np.float64], int, Literal["lloyd", "hamerly"], int
+]
 _Init = Literal["k-means++", "k-means||", "random"]
 _Algorithm = Literal["auto", "lloyd", "hamerly"]
 # Centers, shape (n_clusters, n_features), the weight each has taken in, rows since the last reassignment.
 _Running = tuple[NDArray[_Float], NDArray[np.float64], int]
 # Step, centers reassigned, mean inertia of the batch, its moving average, why the fit stops here.
-_Watch = Callable[[int, int, float, float | None, Literal["shift", "no improvement"] | None], object]
+_Say = Callable[[int, int, float, float | None, Literal["shift", "no improvement"] | None], object]
 
 __version__: Final[str]
 
@@ -160,24 +170,16 @@ def fit(
     max_iter: int = 300,
     tol: float = 0.0,
     algorithm: _Algorithm = "auto",
+    spherical: bool = False,
     n_threads: int | None = None,
     watch: _Watch | None = None,
-) -> list[
-    tuple[
-        NDArray[_Float],
-        NDArray[np.int32],
-        float,
-        NDArray[np.float64],
-        int,
-        Literal["lloyd", "hamerly"],
-        int,
-    ]
-]:
+) -> list[_Fit[_Float]]:
     """Return centers, labels, inertia, its history, n_iter, algorithm used, clusters in use; for each start.
 
     A start is (init, n_clusters, one 64-bit seed a run) or a list of starting centers; of its runs, one at
     least, the best is returned. All runs of all starts share each pass over X, bit for bit as one at a time.
-    `tol` is relative to the mean variance of the features. With a `watch` runs go one after the other.
+    `tol` is relative to the mean variance of the features. `spherical` scales means to unit length. With a
+    `watch` runs go one after the other.
     """
 
 def assign_block(
@@ -213,7 +215,7 @@ def minibatch_fit(
     max_no_improvement: int | None = None,
     reassignment_ratio: float = 0.01,
     compute_labels: bool = True,
-    watch: _Watch | None = None,
+    watch: _Say | None = None,
     n_threads: int | None = None,
 ) -> tuple[_Running[_Float], tuple[int, float], tuple[NDArray[np.int32], float] | None]:
     """Return (centers, counts, rows since reassignment), (steps, smoothed mean inertia), (labels, inertia).
@@ -288,6 +290,49 @@ def random_rows(
     X: NDArray[_Float], n_clusters: int, *, sample_weight: _Weights = None, seed: int
 ) -> tuple[NDArray[_Float], NDArray[np.int64]]:
     """Return distinct rows drawn by weight, shape (n_clusters, n_features), and which rows they are."""
+
+def sparse_fit(
+    X: _Csr[_Float],
+    starts: Sequence[tuple[_Init, int, Sequence[int]] | list[NDArray[_Float]]],
+    *,
+    sample_weight: _Weights = None,
+    max_iter: int = 300,
+    tol: float = 0.0,
+    spherical: bool = False,
+    n_threads: int | None = None,
+    watch: _Watch | None = None,
+) -> list[_Fit[_Float]]:
+    """Return what `fit` returns of the dense data: the same bits but for rounding of the inertia.
+
+    Indices rise strictly within a row; `ValueError` names the first row where they do not. Runs are done one
+    after the other; "k-means||" is refused.
+    """
+
+def sparse_predict(
+    X: _Csr[_Float], centers: NDArray[_Float], *, n_threads: int | None = None
+) -> NDArray[np.int32]:
+    """Return what `predict` returns of the dense data."""
+
+def sparse_inertia(
+    X: _Csr[_Float],
+    centers: NDArray[_Float],
+    labels: NDArray[np.int32],
+    *,
+    sample_weight: _Weights = None,
+    n_threads: int | None = None,
+) -> float:
+    """Return what `inertia` returns of the dense data, up to rounding."""
+
+def sparse_kmeans_plusplus(
+    X: _Csr[_Float],
+    n_clusters: int,
+    *,
+    sample_weight: _Weights = None,
+    seed: int,
+    n_local_trials: int | None = None,
+    n_threads: int | None = None,
+) -> tuple[NDArray[_Float], NDArray[np.int64]]:
+    """Return what `kmeans_plusplus` returns of the dense data."""
 
 def kernel_info() -> _KernelInfo:
     """Return version, instruction set, default number of threads and build profile of the kernel."""

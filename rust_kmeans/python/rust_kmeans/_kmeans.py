@@ -17,16 +17,15 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from rust_kmeans import _core, _stream
-from rust_kmeans._base import FLOATS, CentersMixin, Floats, Init, InitName, RandomState, seed_of, weights_of
+from rust_kmeans import _core, _data, _stream
+from rust_kmeans._base import CentersMixin, Init, RandomState, seed_of, weights_of
 from rust_kmeans._batches import Stream
-from rust_kmeans._watch import CallbackSupportMixin, Fit, FitWatch, is_watched, with_callbacks
+from rust_kmeans._data import FLOATS, Fit, Floats, InitName, Samples, Start
+from rust_kmeans._watch import CallbackSupportMixin, FitWatch, is_watched, with_callbacks
 
 Algorithm = Literal["auto", "lloyd", "hamerly", "elkan"]
 # What `fit_stream` may hold of the data to draw starting centers from.
 _SAMPLE_BYTES = 64 << 20
-# What the runs of one fit start from, as `_core.fit` takes it.
-Start = tuple[InitName, int, list[int]] | list[Floats]
 
 
 class KMeans(CallbackSupportMixin, CentersMixin):
@@ -54,11 +53,12 @@ class KMeans(CallbackSupportMixin, CentersMixin):
     random_state : int, RandomState instance or None, default=None
         Makes the starting centers reproducible. They differ from those scikit-learn draws.
     copy_x : bool, default=True
-        Accepted for compatibility; X is neither copied nor changed.
+        Accepted for compatibility; X is not changed.
     algorithm : {"auto", "lloyd", "hamerly", "elkan"}, default="auto"
         How labels are found: distances to all centers for every sample ("lloyd"), or only for samples whose
         label is not proven by bounds ("hamerly", 4 or 8 bytes a sample). "auto" chooses for each iteration.
-        "elkan", scikit-learn's name for bounds, is taken as "hamerly". The result does not depend on it.
+        "elkan", scikit-learn's name for bounds, is taken as "hamerly". The result does not depend on it;
+        sparse X always takes "lloyd".
     n_threads : int or None, default=None
         Threads. None for ``RAYON_NUM_THREADS`` if that is set, else the CPUs at hand (affinity and cgroup
         quota of the process), but no more than ``OMP_NUM_THREADS``, by which joblib and Dask share the CPUs
@@ -102,6 +102,11 @@ class KMeans(CallbackSupportMixin, CentersMixin):
     iterations of the run as `max_iter` does, or leaves out the runs to come. With an older scikit-learn
     there is no `set_callbacks`.
 
+    Sparse X is never made dense: SciPy's CSR matrices and arrays are read in place (after a copy if indices
+    are unsorted or occur twice), other formats are converted to CSR. Labels and centers are the same bits as
+    those of the dense data from the same start (with a `tol` that does not fall between them by rounding),
+    `inertia_` is the same up to rounding. ``init="k-means||"`` takes dense X only.
+
     References
     ----------
     G. Hamerly, Making k-means even faster, SDM 2010.
@@ -130,6 +135,8 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         "algorithm": [StrOptions({"auto", "lloyd", "hamerly", "elkan"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
+    #: Whether the kernel scales means to unit length.
+    _spherical: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -161,7 +168,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples.
         y : ignored
             For scikit-learn's interface.
@@ -320,7 +327,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             and (self.n_threads is None or _is_count(self.n_threads))
         )
 
-    def _training_data(self, X: ArrayLike) -> Floats:
+    def _training_data(self, X: ArrayLike) -> Samples:
         """Return X as the kernel reads it; set the number of features and their names.
 
         The kernel checks that values are finite in a pass it needs anyway, and says where they are not.
@@ -331,8 +338,8 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             if hasattr(self, "feature_names_in_"):
                 del self.feature_names_in_
             return X
-        data: Floats = validate_data(self, X, dtype=FLOATS, ensure_all_finite=False)
-        return data
+        data = validate_data(self, X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite=False)
+        return _data.canonical(data)
 
     def _warn_of_parameters(self) -> None:
         """Warn, as scikit-learn does, of parameters that have no effect."""
@@ -345,7 +352,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
                 stacklevel=4,
             )
 
-    def _start(self, X: Floats) -> Start:
+    def _start(self, X: Samples) -> Start:
         """Return what the kernel starts from, for each run."""
         init: Any = self.init
         # scikit-learn's name, which its own tests read.
@@ -388,7 +395,7 @@ def kmeans_sweep(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples.
     n_clusters : iterable of int, default=range(1, 21)
         Numbers of clusters, at least one, each at most the number of samples.
@@ -424,7 +431,8 @@ def kmeans_sweep(
     Notes
     -----
     Besides the labels of each fit (4 bytes a sample), runs under way take at most as many bytes as X, or
-    64 MiB if that is more: as many runs advance together as that allows, one at least.
+    64 MiB if that is more: as many runs advance together as that allows, one at least. Of sparse X runs are
+    done one after the other.
 
     Examples
     --------
@@ -482,13 +490,14 @@ def _fit_together(
     weights = weights_of(sample_weight)
 
     def fit(starts: Sequence[Start]) -> list[Fit]:
-        return _core.fit(
+        return _data.fit(
             data,
             starts,
             sample_weight=weights,
             max_iter=first.max_iter,
             tol=first.tol,
             algorithm="hamerly" if first.algorithm == "elkan" else first.algorithm,
+            spherical=first._spherical,
             n_threads=first.n_threads,
             watch=watch,
         )
@@ -534,7 +543,7 @@ def kmeans_plusplus(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples.
     n_clusters : int
         Number of centers, at most the number of samples.
@@ -565,7 +574,7 @@ def kmeans_plusplus(
     ----------
     D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
     """
-    data: Floats = check_array(X, dtype=FLOATS, ensure_all_finite=False)
+    data = check_array(X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite=False)
     if x_squared_norms is not None:
         length = np.shape(x_squared_norms)[:1]
         if length != data.shape[:1]:
@@ -575,8 +584,8 @@ def kmeans_plusplus(
             )
             raise ValueError(msg)
     seed = seed_of(check_random_state(random_state))
-    return _core.kmeans_plusplus(
-        data,
+    return _data.kmeans_plusplus(
+        _data.canonical(data),
         n_clusters,
         sample_weight=weights_of(sample_weight),
         seed=seed,

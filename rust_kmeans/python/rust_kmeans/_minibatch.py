@@ -18,8 +18,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from rust_kmeans import _core
-from rust_kmeans._base import FLOATS, CentersMixin, Floats, Init, RandomState, Weights, seed_of, weights_of
+from rust_kmeans._base import CentersMixin, Init, RandomState, seed_of, weights_of
 from rust_kmeans._batches import Stream
+from rust_kmeans._data import FLOATS, Floats, Weights
 
 
 class MiniBatchKMeans(CentersMixin):

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rust_kmeans import _core
-from rust_kmeans._base import Floats, Weights
 from rust_kmeans._batches import Stream
-from rust_kmeans._watch import Fit
+from rust_kmeans._data import Fit, Floats, Weights
 
 
 @dataclass(frozen=True)

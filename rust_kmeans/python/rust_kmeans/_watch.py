@@ -24,12 +24,10 @@ except ImportError:  # scikit-learn before 1.9
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Fit", "FitWatch", "is_watched", "with_callbacks"]
+from rust_kmeans._data import Fit
 
-# Centers, labels, inertia, its history, n_iter, algorithm, clusters in use: what `_core.fit` returns.
-Fit = tuple[
-    NDArray[Any], NDArray[np.int32], float, NDArray[np.float64], int, Literal["lloyd", "hamerly"], int
-]
+__all__ = ["CallbackSupportMixin", "FitWatch", "is_watched", "with_callbacks"]
+
 _Starts = TypeVar("_Starts")
 
 

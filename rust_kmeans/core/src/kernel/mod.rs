@@ -447,7 +447,7 @@ unsafe fn doubtful<T: Element>(isa: Isa, labels: &[i32], margins: &[T], table: &
 }
 
 /// γₘ for a unit roundoff.
-fn gamma(unit: f64, m: usize) -> f64 {
+pub(crate) fn gamma(unit: f64, m: usize) -> f64 {
     let mu = m as f64 * unit;
     if mu < 0.5 {
         mu / (1.0 - mu)

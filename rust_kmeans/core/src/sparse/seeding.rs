@@ -1,0 +1,237 @@
+//! Greedy k-means++ on sparse rows.
+
+use std::cmp::Ordering;
+
+use super::across::Across;
+use super::distance::between;
+use super::problem::SparseProblem;
+use super::view::{Csr, Index};
+use crate::element::Element;
+use crate::error::{Result, try_vec};
+use crate::exact_sum::{ExactSum, Grid};
+use crate::interrupt::{self, Interrupt};
+use crate::order::{LANES, Order, Ordered};
+use crate::pool::{cost, rows_per_piece};
+use crate::random::Random;
+use crate::seeding::{checked_trials, draw_below, first_row, total, unused};
+
+/// [`crate::kmeans_plusplus`]: the rows it draws, by the same distances and sums.
+pub(super) fn spread<T: Element, I: Index>(
+    problem: &SparseProblem<'_, T, I>,
+    n_clusters: usize,
+    seed: u64,
+    n_local_trials: Option<usize>,
+    interrupt: &mut Interrupt<'_>,
+) -> Result<Vec<usize>> {
+    let trials = checked_trials(n_local_trials, n_clusters)?;
+    let mut random = Random::new(seed);
+    let mut order = Order::new(&problem.data, &problem.pool)?;
+    let mut indices = try_vec("the seeds", n_clusters, 0)?;
+    let mut drawn = try_vec("the trials", trials, 0)?;
+    indices[0] = first_row(&mut order, problem.weights, &problem.scale, &mut random)?;
+    let mut search = Search::new(problem, order, trials)?;
+    search.add(indices[0]);
+    for c in 1..n_clusters {
+        interrupt::check(interrupt)?;
+        let potential = total(&search.potentials).value();
+        for row in &mut drawn {
+            let target = draw_below(potential, &mut random);
+            *row = search
+                .row_at(target)?
+                .unwrap_or_else(|| unused(&indices[..c]));
+        }
+        indices[c] = search.best(&drawn);
+        search.add(indices[c]);
+    }
+    Ok(indices)
+}
+
+/// What the steps of k-means++ share.
+struct Search<'p, 'a, T, I> {
+    problem: &'p SparseProblem<'a, T, I>,
+    grid: Grid,
+    /// Squared distance of each row to the nearest center so far.
+    nearest: Vec<f64>,
+    order: Order<&'p Csr<'a, T, I>>,
+    /// Σ weight · distance of each bucket of the order.
+    potentials: Vec<ExactSum>,
+    /// The rows that scores are with.
+    loaded: Vec<usize>,
+    across: Across,
+    workers: Vec<Worker>,
+}
+
+/// What one thread works with: scores, how much less the potential is with each trial, and what that of each bucket
+/// changes by with a center.
+struct Worker {
+    scores: Vec<f64>,
+    changes: Vec<ExactSum>,
+    potentials: Vec<ExactSum>,
+}
+
+impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
+    fn new(
+        problem: &'p SparseProblem<'a, T, I>,
+        order: Order<&'p Csr<'a, T, I>>,
+        trials: usize,
+    ) -> Result<Self> {
+        let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
+        let cost = cost(problem.data.per_row(), 4 * trials);
+        let what = "the potentials";
+        let worker = |_| {
+            Ok(Worker {
+                scores: try_vec(what, trials, 0.0)?,
+                changes: try_vec(what, trials, ExactSum::default())?,
+                potentials: try_vec(what, order.n_buckets(), ExactSum::default())?,
+            })
+        };
+        let threads = problem.pool.useful_threads(n, cost);
+        Ok(Self {
+            problem,
+            grid: problem.scale.distance_grid(&[]),
+            nearest: try_vec(what, n, f64::INFINITY)?,
+            potentials: try_vec(what, order.n_buckets(), ExactSum::default())?,
+            loaded: Vec::new(),
+            across: Across::new(problem.params.isa, trials, d)?,
+            workers: (0..threads).map(worker).collect::<Result<_>>()?,
+            order,
+        })
+    }
+
+    fn piece(&self) -> usize {
+        rows_per_piece(self.nearest.len(), self.workers.len())
+    }
+
+    /// Makes scores those with some rows.
+    fn load(&mut self, rows: &[usize]) {
+        self.across
+            .load_rows(&self.problem.data, &self.loaded, rows);
+        self.loaded.clear();
+        self.loaded.extend_from_slice(rows);
+    }
+
+    /// Takes a row as a center.
+    fn add(&mut self, center: usize) {
+        self.load(&[center]);
+        let (piece, across, buckets) = (self.piece(), &self.across, self.order.buckets());
+        let (data, grid, weights) = (&self.problem.data, self.grid, self.problem.weights);
+        self.problem.pool.for_each(
+            self.nearest.chunks_mut(piece).enumerate(),
+            &mut self.workers,
+            |worker, (at, nearest)| {
+                for (row, nearest) in (at * piece..).zip(nearest) {
+                    let seen = across.scores(data, row, &mut worker.scores);
+                    if !may_be_nearer(worker.scores[0], seen, *nearest) {
+                        continue;
+                    }
+                    let distance = between(data, row, center);
+                    if distance < *nearest {
+                        let weight = weights.map_or(1.0, |weights| weights[row]);
+                        let potential = &mut worker.potentials[usize::from(buckets[row])];
+                        potential.add(grid, distance * weight);
+                        if nearest.is_finite() {
+                            potential.subtract(grid, *nearest * weight);
+                        }
+                        *nearest = distance;
+                    }
+                }
+            },
+        );
+        for worker in &mut self.workers {
+            for (potential, change) in self.potentials.iter_mut().zip(&mut worker.potentials) {
+                potential.merge(std::mem::take(change));
+            }
+        }
+    }
+
+    /// Of some rows the one with which the potential is least, the first of equals.
+    fn best(&mut self, drawn: &[usize]) -> usize {
+        self.load(drawn);
+        let (piece, across) = (self.piece(), &self.across);
+        let (data, grid, weights) = (&self.problem.data, self.grid, self.problem.weights);
+        self.problem.pool.for_each(
+            self.nearest.chunks(piece).enumerate(),
+            &mut self.workers,
+            |worker, (at, nearest)| {
+                for (row, &nearest) in (at * piece..).zip(nearest) {
+                    let seen = across.scores(data, row, &mut worker.scores);
+                    let scores = worker.scores.iter().zip(drawn);
+                    for ((&score, &trial), change) in scores.zip(&mut worker.changes) {
+                        if !may_be_nearer(score, seen, nearest) {
+                            continue;
+                        }
+                        let distance = between(data, row, trial);
+                        if distance < nearest {
+                            let weight = weights.map_or(1.0, |weights| weights[row]);
+                            change.add(grid, distance * weight);
+                            change.subtract(grid, nearest * weight);
+                        }
+                    }
+                }
+            },
+        );
+        let potential = total(&self.potentials);
+        let mut best = (f64::INFINITY, 0);
+        for trial in 0..drawn.len() {
+            let mut sum = potential;
+            for worker in &mut self.workers {
+                sum.merge(std::mem::take(&mut worker.changes[trial]));
+            }
+            if sum.value() < best.0 {
+                best = (sum.value(), trial);
+            }
+        }
+        drawn[best.1]
+    }
+
+    /// The first row, in order, up to which the potential sums to more than `target`.
+    fn row_at(&mut self, target: f64) -> Result<Option<usize>> {
+        let (nearest, weights) = (&self.nearest, self.problem.weights);
+        self.order.find(&self.potentials, self.grid, target, |row| {
+            nearest[row] * weights.map_or(1.0, |weights| weights[row])
+        })
+    }
+}
+
+impl<T: Element, I: Index> Ordered for &Csr<'_, T, I> {
+    fn n_rows(&self) -> usize {
+        Csr::n_rows(self)
+    }
+
+    fn n_columns(&self) -> usize {
+        Csr::n_columns(self)
+    }
+
+    fn height(&self, row: usize, factors: &[f64], _: &mut [f64]) -> f64 {
+        let mut lanes = [0.0; LANES];
+        for (column, value) in self.row(row) {
+            lanes[column % LANES] += value * factors[column];
+        }
+        lanes.iter().fold(0.0, |sum, lane| sum + lane)
+    }
+
+    fn compare(&self, row: usize, other: usize) -> Ordering {
+        let (mut ours, mut theirs) = (self.row(row).peekable(), self.row(other).peekable());
+        loop {
+            // What is missing is 0.
+            let (x, y) = match (ours.peek(), theirs.peek()) {
+                (None, None) => return Ordering::Equal,
+                (Some(&(i, _)), Some(&(j, _))) if i == j => (ours.next(), theirs.next()),
+                (Some(&(i, _)), Some(&(j, _))) if i > j => (None, theirs.next()),
+                (None, Some(_)) => (None, theirs.next()),
+                _ => (ours.next(), None),
+            };
+            let value = |entry: Option<(usize, f64)>| entry.map_or(0.0, |(_, value)| value);
+            match value(x).partial_cmp(&value(y)) {
+                None | Some(Ordering::Equal) => {}
+                Some(order) => return order,
+            }
+        }
+    }
+}
+
+/// Whether a row may be nearer than `nearest`, a squared distance, to the center with which it has `score`, by what comes
+/// with the scores: half the squared distance is the score and half of ‖x‖².
+fn may_be_nearer(score: f64, (squares, error): (f64, f64), nearest: f64) -> bool {
+    score + squares / 2.0 - error < nearest / 2.0
+}

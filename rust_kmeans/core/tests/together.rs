@@ -104,6 +104,21 @@ proptest! {
 }
 
 #[test]
+fn runs_of_wide_rows_with_few_and_many_centers_are_the_same_bits_as_well() {
+    for d in [96, 600] {
+        let data = common::blobs::<f32>(500, d, 6, 2);
+        let params = common::params(None, 2, 300);
+        check(
+            &data,
+            &starts(&data, &[2, 1, 40, 6, 7], 3),
+            None,
+            0.0,
+            &params,
+        );
+    }
+}
+
+#[test]
 fn runs_that_do_not_fit_into_memory_together_are_the_same_bits_as_well() {
     // 8 bytes a sample and run: nine runs do not fit into 64 MiB, two go beyond the caches.
     let data = common::blobs::<f32>(1_000_000, 1, 3, 1);

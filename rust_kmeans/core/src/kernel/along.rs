@@ -20,9 +20,13 @@ const FEATURES_PER_CENTER: usize = 16;
 /// Bytes between the rows that are read and those asked for: what arrives from memory in the time one answer takes.
 const DISTANCE: usize = 8 << 10;
 
-/// Whether rows of `d` features, each contiguous, are screened against `k` centers this way.
-pub(super) fn is_faster(k: usize, d: usize) -> bool {
-    d >= LEAST_FEATURES && k.saturating_mul(FEATURES_PER_CENTER) <= d
+/// Against at most how many centers rows of `d` features, each contiguous, are screened this way.
+pub(super) fn most_centers(d: usize) -> usize {
+    if d >= LEAST_FEATURES {
+        d / FEATURES_PER_CENTER
+    } else {
+        0
+    }
 }
 
 /// As [`super::generic::screen`], for rows whose features lie one after the other and centers packed for it.

@@ -269,7 +269,7 @@ impl<T: Element> Packed<T> {
             k,
             d,
             centers: try_vec(what, cells, T::default())?,
-            rows: if along::is_faster(k, d) {
+            rows: if k <= along::most_centers(d) {
                 try_vec(what, k.saturating_mul(padded(d)), T::default())?
             } else {
                 Vec::new()
@@ -587,10 +587,11 @@ impl<T: Element> Scratch<T> {
     pub(crate) fn new(k: usize, d: usize) -> Result<Self> {
         let zero = Line([T::default(); BLOCK]);
         let panel = PANEL_BYTES / size_of::<Line<T>>();
-        let scores = if d > panel || along::is_faster(k, d) {
+        // Runs with fewer centers share it.
+        let scores = if d > panel {
             k
         } else {
-            0
+            k.min(along::most_centers(d))
         };
         Ok(Self {
             block: try_vec("a block of samples", d.min(panel), zero)?,

@@ -29,11 +29,12 @@ pub struct F64(__m512d);
 macro_rules! lanes {
     ($name:ident, $elem:ty, $width:literal, $mask:ty, $splat:ident, $load:ident, $store:ident, $fnmadd:ident,
      $sub:ident, $add:ident, $mul:ident, $min:ident, $max:ident, $cmp:ident, $blend:ident, $transpose:ident, $doubtful:ident,
-     $maskz_load:ident, $sum_four:ident) => {
+     $maskz_load:ident, $sum_four:ident, $narrow:literal, $part:ident) => {
         impl Lanes for $name {
             type Elem = $elem;
             type Mask = $mask;
             const WIDTH: usize = $width;
+            const NARROW: usize = $narrow;
 
             #[inline(always)]
             unsafe fn splat(x: $elem) -> Self {
@@ -130,6 +131,16 @@ macro_rules! lanes {
                 unsafe { $transpose(from, columns, shift, to, lane) }
             }
             #[inline(always)]
+            unsafe fn part<const D: usize>(
+                from: *const $elem,
+                shift: &[$elem],
+                to: &mut [Line<$elem>],
+                lane: usize,
+            ) {
+                // SAFETY: the caller's promises are those of the function called.
+                unsafe { $part::<D>(from, shift, to, lane) }
+            }
+            #[inline(always)]
             unsafe fn doubtful(
                 labels: &[i32; BLOCK],
                 margins: &[$elem; BLOCK],
@@ -161,7 +172,9 @@ lanes!(
     transpose_f32,
     doubtful_f32,
     _mm512_maskz_loadu_ps,
-    sum_four_f32
+    sum_four_f32,
+    7,
+    part_f32
 );
 lanes!(
     F64,
@@ -182,7 +195,9 @@ lanes!(
     transpose_f64,
     doubtful_f64,
     _mm512_maskz_loadu_pd,
-    sum_four_f64
+    sum_four_f64,
+    5,
+    part_f64
 );
 
 /// As [`Lanes::transpose`], 16 × 16 in registers.
@@ -287,6 +302,114 @@ unsafe fn transpose_f64(
                 line.0.as_mut_ptr().add(lane),
                 _mm512_sub_pd(r, _mm512_set1_pd(shift)),
             );
+        }
+    }
+}
+
+/// Where the columns come from, when W rows of D features lie in D registers of W numbers.
+struct Sources<const W: usize, const D: usize>;
+
+impl<const W: usize, const D: usize> Sources<W, D> {
+    /// For each column and each register but the first: for each lane a lane of what was found so far, or with W added one of
+    /// that register.
+    const NARROW: [[[i32; W]; D]; D] = Self::table();
+    /// The same for wider lanes.
+    const WIDE: [[[i64; W]; D]; D] = {
+        let mut table = [[[0; W]; D]; D];
+        let mut at = 0;
+        while at < D * D * W {
+            let (column, step, lane) = (at / W / D, at / W % D, at % W);
+            table[column][step][lane] = Self::NARROW[column][step][lane] as i64;
+            at += 1;
+        }
+        table
+    };
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "at most 2 W"
+    )]
+    const fn table() -> [[[i32; W]; D]; D] {
+        let mut table = [[[0; W]; D]; D];
+        let mut at = 0;
+        while at < D * D * W {
+            let (column, step, lane) = (at / W / D, at / W % D, at % W);
+            let place = lane * D + column;
+            let from = if place / W == step + 1 {
+                W + place % W
+            } else if step == 0 && place < W {
+                place
+            } else {
+                lane
+            };
+            table[column][step][lane] = from as i32;
+            at += 1;
+        }
+        table
+    }
+}
+
+/// As [`Lanes::part`]: each column is picked from one register after the other.
+///
+/// # Safety
+/// As [`Lanes::part`]; the CPU must have AVX-512F.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+unsafe fn part_f32<const D: usize>(
+    from: *const f32,
+    shift: &[f32],
+    to: &mut [Line<f32>],
+    lane: usize,
+) {
+    const WIDTH: usize = 16;
+    assert!(shift.len() >= D && to.len() >= D && lane + WIDTH <= BLOCK);
+    // SAFETY: the caller vouches for D registers of numbers.
+    let rows: [_; D] = std::array::from_fn(|i| unsafe { _mm512_loadu_ps(from.add(i * WIDTH)) });
+    for j in 0..D {
+        let mut column = rows[0];
+        for (step, &next) in rows[1..].iter().enumerate() {
+            let index = &Sources::<WIDTH, D>::NARROW[j][step];
+            // SAFETY: the index has sixteen entries.
+            let index = unsafe { _mm512_loadu_si512(index.as_ptr().cast()) };
+            column = _mm512_permutex2var_ps(column, index, next);
+        }
+        // SAFETY: lane + WIDTH <= BLOCK, the length of a line.
+        unsafe {
+            let column = _mm512_sub_ps(column, _mm512_set1_ps(shift[j]));
+            _mm512_storeu_ps(to[j].0.as_mut_ptr().add(lane), column);
+        }
+    }
+}
+
+/// As [`Lanes::part`]: each column is picked from one register after the other.
+///
+/// # Safety
+/// As [`Lanes::part`]; the CPU must have AVX-512F.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+unsafe fn part_f64<const D: usize>(
+    from: *const f64,
+    shift: &[f64],
+    to: &mut [Line<f64>],
+    lane: usize,
+) {
+    const WIDTH: usize = 8;
+    assert!(shift.len() >= D && to.len() >= D && lane + WIDTH <= BLOCK);
+    // SAFETY: the caller vouches for D registers of numbers.
+    let rows: [_; D] = std::array::from_fn(|i| unsafe { _mm512_loadu_pd(from.add(i * WIDTH)) });
+    for j in 0..D {
+        let mut column = rows[0];
+        for (step, &next) in rows[1..].iter().enumerate() {
+            let index = &Sources::<WIDTH, D>::WIDE[j][step];
+            // SAFETY: the index has eight entries.
+            let index = unsafe { _mm512_loadu_si512(index.as_ptr().cast()) };
+            column = _mm512_permutex2var_pd(column, index, next);
+        }
+        // SAFETY: lane + WIDTH <= BLOCK, the length of a line.
+        unsafe {
+            let column = _mm512_sub_pd(column, _mm512_set1_pd(shift[j]));
+            _mm512_storeu_pd(to[j].0.as_mut_ptr().add(lane), column);
         }
     }
 }

@@ -7,7 +7,9 @@
 //! come in panels, between which the scores of the block rest in memory.
 
 use super::lanes::Lanes;
-use super::{BLOCK, Distances, GROUP, Line, Move, Moving, Packed, Ranges, Scratch, along, widen};
+use super::{
+    BLOCK, Distances, GROUP, Line, Move, Moving, Packed, Ranges, Scratch, WIDEST, along, widen,
+};
 use crate::element::Element;
 use crate::exact_sum::{ExactTable, STEP};
 use crate::view::{Rows, Source, prefetch};
@@ -207,6 +209,12 @@ unsafe fn fill<V: Lanes>(
     let shift = &shift[first..];
     let columns = (source.columns() - first).min(shift.len()).min(block.len());
     let across = source.across();
+    if across == 1 && (2..=V::NARROW).contains(&source.columns()) && columns == source.columns() {
+        // SAFETY: the caller vouches for the instruction set; the block has all columns.
+        unsafe { fill_narrow::<V>(source, rows, shift, block) };
+        at_each_tile();
+        return;
+    }
     if across == 1 && source.columns() > 1 {
         // Lanes without a row get the first one.
         let mut from = [source.row(0); BLOCK];
@@ -251,6 +259,50 @@ unsafe fn fill<V: Lanes>(
                     .minus(shift);
             }
         }
+    }
+}
+
+/// [`fill`] for rows of at most [`Lanes::NARROW`] features, of which a register holds several. Rows with gaps between
+/// them are brought together first.
+#[inline(always)]
+unsafe fn fill_narrow<V: Lanes>(
+    source: &Source<'_, V::Elem>,
+    rows: usize,
+    shift: &[V::Elem],
+    block: &mut [Line<V::Elem>],
+) {
+    let d = source.columns();
+    assert!(d <= WIDEST / 2 && shift.len() >= d && block.len() >= d);
+    let mut together;
+    let from = if source.is_packed() && rows == BLOCK {
+        source.row(0)
+    } else {
+        // A whole register is written for each row, over what the one before it left.
+        together = [V::Elem::default(); BLOCK * WIDEST / 2 + WIDEST];
+        for i in 0..rows {
+            // SAFETY: a row has d numbers, fewer than a register; there is room for one after each place.
+            unsafe {
+                let row = V::load_first(source.row(i), d);
+                row.store(together.as_mut_ptr().add(i * d));
+            }
+        }
+        together.as_ptr()
+    };
+    let mut lane = 0;
+    while lane < BLOCK {
+        // SAFETY: `from` has BLOCK rows of d numbers, and the assertion holds for shift and block.
+        unsafe {
+            let from = from.add(lane * d);
+            match d {
+                2 => V::part::<2>(from, shift, block, lane),
+                3 => V::part::<3>(from, shift, block, lane),
+                4 => V::part::<4>(from, shift, block, lane),
+                5 => V::part::<5>(from, shift, block, lane),
+                6 => V::part::<6>(from, shift, block, lane),
+                _ => V::part::<7>(from, shift, block, lane),
+            }
+        }
+        lane += V::WIDTH;
     }
 }
 

@@ -15,6 +15,8 @@ pub trait Lanes: Copy {
     type Mask: Copy;
     /// Numbers in a register; divides [`crate::kernel::BLOCK`].
     const WIDTH: usize;
+    /// Most features of rows without gaps between them that [`Lanes::part`] takes apart.
+    const NARROW: usize = 0;
 
     /// All lanes `x`.
     ///
@@ -148,6 +150,26 @@ pub trait Lanes: Copy {
                 // SAFETY: j < columns, where the caller vouches for reads.
                 let x = unsafe { *from.add(first + j) };
                 *out = x.minus(shift);
+            }
+        }
+    }
+
+    /// Writes `to[j][lane + i] = from[i * D + j] - shift[j]` for `WIDTH` rows of D features that lie one after the other.
+    ///
+    /// # Safety
+    /// See the trait; D is from 2 to [`Lanes::NARROW`], `from` is valid for `WIDTH` × D reads, `shift` and `to` have at
+    /// least D entries, and `lane + WIDTH` is at most [`crate::kernel::BLOCK`].
+    #[inline(always)]
+    unsafe fn part<const D: usize>(
+        from: *const Self::Elem,
+        shift: &[Self::Elem],
+        to: &mut [Line<Self::Elem>],
+        lane: usize,
+    ) {
+        for (j, (line, &shift)) in to.iter_mut().zip(shift).take(D).enumerate() {
+            for (i, out) in line.0[lane..lane + Self::WIDTH].iter_mut().enumerate() {
+                // SAFETY: the caller vouches for the read.
+                *out = unsafe { *from.add(i * D + j) }.minus(shift);
             }
         }
     }

@@ -544,6 +544,16 @@ impl<T: Element> Job<'_, '_, T> {
     /// Gives the rows from `first` on the worker's fresh labels.
     fn relabel(&self, first: usize, labels: &mut [i32], worker: &mut Worker<T>) {
         let mut changed = differing(labels, &worker.fresh);
+        let tally = &mut worker.tallies[self.run];
+        if let Some(moving) = &self.moving
+            && changed == u64::MAX
+            && labels.iter().all(|&label| label < 0)
+            && (self.packed).add_block(&mut tally.sums, moving, first, &worker.fresh)
+        {
+            labels.copy_from_slice(&worker.fresh);
+            tally.changed += BLOCK;
+            return;
+        }
         let mut count = 0;
         while changed != 0 {
             let i = changed.trailing_zeros() as usize;

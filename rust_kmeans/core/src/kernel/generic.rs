@@ -199,7 +199,7 @@ impl<T: Element> Ahead<T> {
 
 /// Writes the block, transposed and shifted: `block[j].0[i] = x[i][first + j] - shift[first + j]`.
 #[inline(always)]
-unsafe fn fill<V: Lanes>(
+pub(super) unsafe fn fill<V: Lanes>(
     source: &Source<'_, V::Elem>,
     rows: usize,
     (first, shift): (usize, &[V::Elem]),

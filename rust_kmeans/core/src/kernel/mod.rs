@@ -76,6 +76,25 @@ macro_rules! shell {
             unsafe { generic::move_rows::<<f64 as LanesOf>::$lanes, T>(table, moving, moves) }
         }
 
+        /// As [`whole::add_block`](super::whole::add_block).
+        ///
+        /// # Safety
+        /// The CPU must have the instruction set.
+        #[target_feature(enable = $feature)]
+        pub(super) unsafe fn add_block<T: Element>(
+            table: &mut crate::exact_sum::ExactTable,
+            moving: &super::Moving<'_, '_, T>,
+            first: usize,
+            labels: &[i32; super::BLOCK],
+        ) {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe {
+                super::whole::add_block::<T::$lanes, <f64 as LanesOf>::$lanes>(
+                    table, moving, first, labels,
+                );
+            }
+        }
+
         /// As [`generic::own_distances`].
         ///
         /// # Safety
@@ -116,6 +135,7 @@ mod margin;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+mod whole;
 
 pub(crate) use closer::{Candidates, Closer, ones};
 use margin::MarginBound;
@@ -124,6 +144,7 @@ pub(crate) use margin::slack;
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactTable, Grids};
+use crate::kernel::lanes::LanesOf;
 use crate::scale::Scale;
 use crate::view::{Rows, Source};
 
@@ -402,6 +423,39 @@ impl<T: Element> Packed<T> {
             Isa::Neon => unsafe { neon::move_rows(table, moving, moves) },
             _ => scalar::move_rows(table, moving, moves),
         }
+    }
+
+    /// Adds a block of new rows from `first` on to the sums of their labels, if that is faster all at once than row by row;
+    /// whether it has.
+    #[inline]
+    pub(crate) fn add_block(
+        &self,
+        table: &mut ExactTable,
+        moving: &Moving<'_, '_, T>,
+        first: usize,
+        labels: &[i32; BLOCK],
+    ) -> bool {
+        if !whole::is_faster(self.k, self.d) {
+            return false;
+        }
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Avx512 => unsafe { avx512::add_block(table, moving, first, labels) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Avx2 => unsafe { avx2::add_block(table, moving, first, labels) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Neon => unsafe { neon::add_block(table, moving, first, labels) },
+            // SAFETY: plain Rust needs no instruction set.
+            _ => unsafe {
+                whole::add_block::<T::Scalar, <f64 as LanesOf>::Scalar>(
+                    table, moving, first, labels,
+                );
+            },
+        }
+        true
     }
 }
 

@@ -1,0 +1,90 @@
+//! The sums of a block of which every row is new, as in a first iteration: lane by lane for all rows of a cluster, where
+//! few centers and features make that cheaper than one row after the other.
+
+use super::generic::fill;
+use super::lanes::Lanes;
+use super::{BLOCK, Line, Moving};
+use crate::exact_sum::ExactTable;
+
+/// Centers summed side by side.
+const TOGETHER: usize = 4;
+/// Most features.
+const MOST_FEATURES: usize = 16;
+/// Most sums, of features and weight of all centers, for which this is faster.
+const MOST_SUMS: usize = 24;
+
+/// Whether the sums of `k` centers of `d` features are made this way.
+pub(super) fn is_faster(k: usize, d: usize) -> bool {
+    d <= MOST_FEATURES && k.saturating_mul(d + 1) <= MOST_SUMS
+}
+
+/// Adds a block of rows from `first` on to the sums of their labels, which are less than the number of rows of the table.
+/// All sums are exact, so their order is free.
+///
+/// # Safety
+/// The CPU must have the instruction set of `V` and `W`.
+#[inline(always)]
+pub(super) unsafe fn add_block<V: Lanes, W: Lanes<Elem = f64>>(
+    table: &mut ExactTable,
+    moving: &Moving<'_, '_, V::Elem>,
+    first: usize,
+    labels: &[i32; BLOCK],
+) {
+    let (k, d) = (table.rows(), moving.data.n_columns());
+    let zero = V::Elem::default();
+    let mut block = [Line([zero; BLOCK]); MOST_FEATURES];
+    let shift = [zero; MOST_FEATURES];
+    let source = moving.data.source(first, BLOCK);
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { fill::<V>(&source, BLOCK, (0, &shift), &mut block, || ()) };
+    let mut weights = Line([1.0; BLOCK]);
+    if let Some(given) = moving.weights {
+        weights.0.copy_from_slice(&given[first..first + BLOCK]);
+    }
+    let (high_grid, low_grid) = moving.grids.steps();
+    for center in (0..k).step_by(TOGETHER) {
+        // −1 for the rows of a cluster, else 0: lanes subtract products.
+        let mut chosen = [Line([0.0; BLOCK]); TOGETHER];
+        for (c, chosen) in (center..).zip(&mut chosen) {
+            let c = i32::try_from(c).unwrap_or(i32::MAX);
+            for (chosen, &label) in chosen.0.iter_mut().zip(labels) {
+                *chosen = if label == c { -1.0 } else { 0.0 };
+            }
+        }
+        for j in 0..=d {
+            let mut terms = weights;
+            if j < d {
+                for (term, &x) in terms.0.iter_mut().zip(&block[j].0) {
+                    let x: f64 = x.into();
+                    *term *= x;
+                }
+            }
+            // SAFETY: the caller vouches for the instruction set; lines have BLOCK entries, and `high` and `low` four.
+            let (mut high, mut low) = ([0.0; TOGETHER], [0.0; TOGETHER]);
+            unsafe {
+                let none = W::splat(0.0);
+                let (mut highs, mut lows) = ([none; TOGETHER], [none; TOGETHER]);
+                let (high_cut, low_cut) = (W::splat(high_grid[j]), W::splat(low_grid[j]));
+                let mut lane = 0;
+                while lane < BLOCK {
+                    let term = W::load(terms.0.as_ptr().add(lane));
+                    let high_part = term.plus(high_cut).minus(high_cut);
+                    let low_part = term.minus(high_part).plus(low_cut).minus(low_cut);
+                    for c in 0..TOGETHER {
+                        let chosen = W::load(chosen[c].0.as_ptr().add(lane));
+                        highs[c] = highs[c].minus_product(high_part, chosen);
+                        lows[c] = lows[c].minus_product(low_part, chosen);
+                    }
+                    lane += W::WIDTH;
+                }
+                W::sum_four(highs, high.as_mut_ptr());
+                W::sum_four(lows, low.as_mut_ptr());
+            }
+            for (c, (high, low)) in (center..k).zip(high.into_iter().zip(low)) {
+                let (highs, lows) = table.row_mut(c);
+                highs[j] += high;
+                lows[j] += low;
+            }
+        }
+    }
+}

@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from rust_kmeans import KMeans
+from rust_kmeans import KMeans, MiniBatchKMeans
 
-#: The second has the parameters with which scikit-learn checks its own.
-ESTIMATORS = [KMeans(), KMeans(n_clusters=2, n_init=2, max_iter=5)]
+#: The second of each class has the parameters with which scikit-learn checks its own.
+ESTIMATORS = [
+    KMeans(),
+    KMeans(n_clusters=2, n_init=2, max_iter=5),
+    MiniBatchKMeans(),
+    MiniBatchKMeans(n_clusters=2, n_init=2, max_iter=5, batch_size=10),
+]
 
 
 # Some checks have fewer distinct samples than the default has clusters.

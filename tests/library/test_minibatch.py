@@ -9,29 +9,12 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.cluster import MiniBatchKMeans as SklearnMiniBatchKMeans
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from rust_kmeans import KMeans, MiniBatchKMeans
 
 CENTERS = np.random.default_rng(1).uniform(-20, 20, size=(6, 5))
 LABELS = np.arange(6_000) % 6
 X = (CENTERS[LABELS] + np.random.default_rng(0).normal(size=(6_000, 5))).astype(np.float32)
-
-#: scikit-learn's own estimator fails it too: batches are drawn, and a repeated row makes others.
-WAIVED = {"check_sample_weight_equivalence_on_dense_data"}
-
-
-@pytest.mark.parametrize(
-    ("estimator", "check"),
-    [
-        pytest.param(estimator, check, id=check.func.__name__)
-        for estimator, check in estimator_checks_generator(MiniBatchKMeans())
-        if check.func.__name__ not in WAIVED
-    ],
-)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-def test_scikit_learn_accepts_the_estimator(estimator: Any, check: Any) -> None:
-    check(estimator)
 
 
 def test_parameters_and_defaults_are_those_of_scikit_learn() -> None:

@@ -7,7 +7,10 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyList;
 use rust_kmeans_core as core;
-use rust_kmeans_core::{Element, Fit, Index, Interrupt, Problem, Result, Seeds, SparseProblem};
+use rust_kmeans_core::{
+    Element, Fit, Index, Interrupt, MiniBatchFit, Problem, Progress, Result, Sampler, Schedule,
+    Seeds, SparseProblem,
+};
 
 use crate::arrays;
 use crate::run::run_watched;
@@ -100,6 +103,16 @@ pub(crate) trait Solver<T: Element> {
         tol: f64,
         interrupt: &mut Interrupt<'_>,
     ) -> Result<Vec<Fit<T>>>;
+    fn minibatch(
+        &self,
+        sampler: &Sampler,
+        centers: ArrayView2<'_, T>,
+        schedule: &Schedule,
+        seed: u64,
+        interrupt: &mut Interrupt<'_>,
+        watch: &mut dyn FnMut(&Progress) -> bool,
+    ) -> Result<MiniBatchFit<T>>;
+    fn label(&self, centers: ArrayView2<'_, T>) -> Result<(Vec<i32>, f64)>;
 }
 
 impl<T: Element> Solver<T> for Problem<'_, T> {
@@ -128,6 +141,22 @@ impl<T: Element> Solver<T> for Problem<'_, T> {
         interrupt: &mut Interrupt<'_>,
     ) -> Result<Vec<Fit<T>>> {
         self.lloyd_many(starts, tol, interrupt)
+    }
+
+    fn minibatch(
+        &self,
+        sampler: &Sampler,
+        centers: ArrayView2<'_, T>,
+        schedule: &Schedule,
+        seed: u64,
+        interrupt: &mut Interrupt<'_>,
+        watch: &mut dyn FnMut(&Progress) -> bool,
+    ) -> Result<MiniBatchFit<T>> {
+        self.minibatch(sampler, centers, schedule, seed, interrupt, watch)
+    }
+
+    fn label(&self, centers: ArrayView2<'_, T>) -> Result<(Vec<i32>, f64)> {
+        self.label(centers)
     }
 }
 
@@ -161,6 +190,22 @@ impl<T: Element, I: Index> Solver<T> for SparseProblem<'_, T, I> {
         interrupt: &mut Interrupt<'_>,
     ) -> Result<Vec<Fit<T>>> {
         self.lloyd_many(starts, tol, interrupt)
+    }
+
+    fn minibatch(
+        &self,
+        sampler: &Sampler,
+        centers: ArrayView2<'_, T>,
+        schedule: &Schedule,
+        seed: u64,
+        interrupt: &mut Interrupt<'_>,
+        watch: &mut dyn FnMut(&Progress) -> bool,
+    ) -> Result<MiniBatchFit<T>> {
+        self.minibatch(sampler, centers, schedule, seed, interrupt, watch)
+    }
+
+    fn label(&self, centers: ArrayView2<'_, T>) -> Result<(Vec<i32>, f64)> {
+        self.label(centers)
     }
 }
 

@@ -20,11 +20,14 @@ mod _core {
         mean_variance, predict, random_rows,
     };
     #[pymodule_export]
-    use super::minibatch::{minibatch_fit, minibatch_step};
+    use super::minibatch::{Sampler, minibatch_fit, minibatch_step, sampler};
     #[pymodule_export]
     use super::partial::{Partial, Scale};
     #[pymodule_export]
-    use super::sparse::{sparse_fit, sparse_inertia, sparse_kmeans_plusplus, sparse_predict};
+    use super::sparse::{
+        sparse_fit, sparse_inertia, sparse_kmeans_plusplus, sparse_minibatch_fit,
+        sparse_minibatch_step, sparse_predict, sparse_sampler,
+    };
     #[pymodule_export]
     use super::stream::{Moments, farthest_rows, next_centers};
 

@@ -8,6 +8,7 @@ use rust_kmeans_core::Csr;
 
 use crate::arrays::{self, Vector, Weights};
 use crate::fits::{self, BestTuple, SeedsTuple, best_fits, seeds_tuple};
+use crate::minibatch::{self, FitTuple, Sampler, Settings, StepTuple};
 use crate::run::{checked, engine, run, settings, to_python};
 
 /// Data, indices, indptr and the number of columns of a CSR matrix, as Python hands them over.
@@ -198,4 +199,97 @@ pub(crate) fn sparse_kmeans_plusplus<'py>(
         )
     })
     .map(|seeds| seeds_tuple(py, seeds)))
+}
+
+#[pyfunction]
+#[pyo3(signature = (X, *, sample_weight=None, n_threads=None))]
+#[expect(non_snake_case, reason = "scikit-learn's name of the data")]
+pub(crate) fn sparse_sampler<'py>(
+    py: Python<'py>,
+    X: Arrays<'py>,
+    sample_weight: Weights<'py>,
+    n_threads: Option<usize>,
+) -> PyResult<Sampler> {
+    let params = checked(settings(1, 0.0, "auto", n_threads)?)?;
+    let weights = arrays::weights(&sample_weight)?;
+    for_types!(Sparse::new(&X)?, |csr| run(py, |_| {
+        core::SparseProblem::new(csr, 1, weights, &params)?.sampler()
+    })
+    .map(Sampler))
+}
+
+#[pyfunction]
+#[pyo3(
+    signature = (
+        X, centers, sampler, *, sample_weight=None, seed, batch_size, n_steps, tol=0.0, max_no_improvement=None,
+        reassignment_ratio=0.01, compute_labels=true, watch=None, n_threads=None
+    ),
+    text_signature = "(X, centers, sampler, *, sample_weight=None, seed, batch_size, n_steps, tol=0.0, \
+                      max_no_improvement=None, reassignment_ratio=0.01, compute_labels=True, watch=None, \
+                      n_threads=None)"
+)]
+#[expect(non_snake_case, reason = "scikit-learn's name of the data")]
+#[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+pub(crate) fn sparse_minibatch_fit<'py>(
+    X: Arrays<'py>,
+    centers: &Bound<'py, PyAny>,
+    sampler: &Bound<'py, Sampler>,
+    sample_weight: Weights<'py>,
+    seed: u64,
+    batch_size: usize,
+    n_steps: usize,
+    tol: f64,
+    max_no_improvement: Option<usize>,
+    reassignment_ratio: f64,
+    compute_labels: bool,
+    watch: Option<Py<PyAny>>,
+    n_threads: Option<usize>,
+) -> PyResult<FitTuple<'py>> {
+    let params = checked(settings(1, 0.0, "auto", n_threads)?)?;
+    let weights = arrays::weights(&sample_weight)?;
+    let settings = Settings {
+        sampler: &sampler.get().0,
+        schedule: core::Schedule {
+            batch_size,
+            n_steps,
+            tol,
+            max_no_improvement,
+            reassignment_ratio,
+        },
+        seed,
+        compute_labels,
+        watch,
+    };
+    for_types!(Sparse::new(&X)?, |csr| minibatch::fit(
+        centers,
+        settings,
+        |k| { core::SparseProblem::new(csr, k, weights, &params) }
+    ))
+}
+
+#[pyfunction]
+#[pyo3(signature = (X, centers, counts, n_since_reassignment, *, sample_weight=None, seed,
+                    reassignment_ratio=0.01, n_threads=None))]
+#[expect(non_snake_case, reason = "scikit-learn's name of the data")]
+#[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+pub(crate) fn sparse_minibatch_step<'py>(
+    X: Arrays<'py>,
+    centers: &Bound<'py, PyAny>,
+    counts: Vector<'py, f64>,
+    n_since_reassignment: u64,
+    sample_weight: Weights<'py>,
+    seed: u64,
+    reassignment_ratio: f64,
+    n_threads: Option<usize>,
+) -> PyResult<StepTuple<'py>> {
+    let params = checked(settings(1, 0.0, "auto", n_threads)?)?;
+    let weights = arrays::weights(&sample_weight)?;
+    for_types!(Sparse::new(&X)?, |csr| minibatch::step(
+        centers,
+        &counts,
+        n_since_reassignment,
+        |running| {
+            core::sparse_minibatch_step(csr, weights, running, reassignment_ratio, seed, &params)
+        }
+    ))
 }

@@ -42,6 +42,7 @@ mod partial;
 mod pool;
 mod problem;
 mod random;
+mod sampler;
 mod scale;
 mod seeding;
 mod sparse;
@@ -63,9 +64,12 @@ pub use partial::{Partial, PartialParts};
 pub use pool::{Pool, default_threads};
 pub use problem::Problem;
 pub use random::Random;
+pub use sampler::Sampler;
 pub use scale::Scale;
 pub use seeding::{Seeds, kmeans_plusplus, random_rows};
-pub use sparse::{Csr, Index, SparseProblem, sparse_inertia, sparse_predict};
+pub use sparse::{
+    Csr, Index, SparseProblem, sparse_inertia, sparse_minibatch_step, sparse_predict,
+};
 pub use stream::{farthest_rows, next_centers};
 pub use variance::{Moments, mean_variance};
 pub use view::Rows;

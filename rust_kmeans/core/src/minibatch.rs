@@ -13,6 +13,7 @@ use crate::params::ValidParams;
 use crate::pool::Pool;
 use crate::problem::Problem;
 use crate::random::Random;
+use crate::sampler::Sampler;
 use crate::scale::Scale;
 use crate::view::Rows;
 
@@ -95,60 +96,68 @@ pub fn minibatch_step<T: Element>(
     params: &ValidParams,
 ) -> Result<(f64, usize)> {
     let problem = Problem::new(data, running.centers.nrows(), weights, params)?;
+    let mut batches = DenseBatches::new(&problem, running.centers.nrows(), None)?;
+    step_once(&mut batches, running, reassignment_ratio, seed)
+}
+
+/// Batches of data of one kind.
+pub(crate) trait Batches<T> {
+    /// Rows of the batch.
+    fn n_rows(&self) -> usize;
+    /// Features.
+    fn n_columns(&self) -> usize;
+    /// Makes rows of the data the batch, each of weight 1; always as many.
+    fn take(&mut self, rows: &[usize]);
+    /// Adds the weighted rows of the batch and their weights to the sums of the nearest of the centers, which are row-major;
+    /// returns the weighted inertia.
+    fn add_to(&mut self, sums: &mut ExactTable, centers: &[T]) -> f64;
+    /// Writes a row of the batch.
+    fn copy_row(&self, row: usize, to: &mut [T]);
+}
+
+/// [`minibatch_step`] on batches of any kind.
+pub(crate) fn step_once<T: Element>(
+    batches: &mut impl Batches<T>,
+    running: &mut Running<T>,
+    reassignment_ratio: f64,
+    seed: u64,
+) -> Result<(f64, usize)> {
     check_ratio(reassignment_ratio)?;
-    let mut steps = Steps::new(&problem.pool, params, &data, &problem.scale, running)?;
+    let mut steps = Steps::new(running, batches.n_columns())?;
     let mut random = Random::new(seed);
-    let inertia = steps.step(&data, weights);
-    let reassigned = steps.reassign(&data, reassignment_ratio, &mut random)?;
+    let inertia = steps.step(batches);
+    let reassigned = steps.reassign(batches, reassignment_ratio, &mut random)?;
     *running = steps.end()?;
     Ok((inertia, reassigned))
 }
 
-/// [`Problem::minibatch`].
+/// [`Problem::minibatch`] on batches of any kind; they have [`Schedule::rows`] rows.
 pub(crate) fn descend<T: Element>(
-    problem: &Problem<'_, T>,
+    batches: &mut impl Batches<T>,
+    sampler: &Sampler,
     centers: ArrayView2<'_, T>,
     schedule: &Schedule,
     seed: u64,
     interrupt: &mut Interrupt<'_>,
     watch: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<MiniBatchFit<T>> {
-    schedule.check()?;
-    let data = &problem.data;
-    let (n, d) = (data.n_rows(), data.n_columns());
-    let rows = schedule.batch_size.min(n);
-    // Rows are drawn by weight, so that each counts once.
-    let scale = Scale {
-        max_weight: 1.0,
-        ..problem.scale.clone()
-    };
+    let rows = batches.n_rows();
     let running = Running {
         centers: centers.to_owned(),
         counts: try_vec("the counts", centers.nrows(), 0.0)?,
         n_since_reassignment: 0,
     };
     let mut random = Random::new(seed);
-    let draw = Draw::new(n, problem.weights)?;
     let mut drawn = try_vec("the batch", rows, 0)?;
-    let mut batch =
-        Array2::from_shape_vec((rows, d), try_vec("the batch", rows * d, T::default())?).map_err(
-            |_| Error::TooLarge {
-                what: "the batch",
-                rows,
-                columns: d,
-            },
-        )?;
-    let (pool, params) = (&problem.pool, &problem.params);
-    let mut steps = Steps::new(pool, params, &Rows::new(batch.view()), &scale, &running)?;
-    let mut trend = Trend::new(schedule, rows, n);
+    let mut steps = Steps::new(&running, batches.n_columns())?;
+    let mut trend = Trend::new(schedule, rows, sampler.n_samples());
     let mut step = 1;
     loop {
         interrupt::check(interrupt)?;
-        drawn.fill_with(|| draw.row(&mut random));
-        gather(data, &drawn, &mut batch);
-        let batch = Rows::new(batch.view());
-        let mean_inertia = steps.step(&batch, None) / rows as f64;
-        let n_reassigned = steps.reassign(&batch, schedule.reassignment_ratio, &mut random)?;
+        drawn.fill_with(|| sampler.draw(&mut random));
+        batches.take(&drawn);
+        let mean_inertia = steps.step(batches) / rows as f64;
+        let n_reassigned = steps.reassign(batches, schedule.reassignment_ratio, &mut random)?;
         let stop = trend.observe(mean_inertia, || steps.shift());
         let last = Progress {
             step,
@@ -201,6 +210,13 @@ pub(crate) fn label<T: Element>(
 }
 
 impl Schedule {
+    /// Rows of a batch drawn by a sampler of `n_rows` rows: no more than the samples they stand for.
+    pub(crate) fn rows(&self, sampler: &Sampler, n_rows: usize) -> Result<usize> {
+        self.check()?;
+        sampler.check(n_rows)?;
+        Ok(self.batch_size.min(sampler.n_samples()))
+    }
+
     fn check(&self) -> Result<()> {
         let wrong = |name, value: String, rule| Err(Error::Parameter { name, value, rule });
         if self.batch_size == 0 {
@@ -228,35 +244,126 @@ fn check_ratio(value: f64) -> Result<()> {
     })
 }
 
-/// What steps share: nothing is allocated in one, unless centers are reassigned.
-struct Steps<'a, T> {
-    pool: &'a Pool,
-    scale: &'a Scale,
+/// Batches of dense data.
+pub(crate) struct DenseBatches<'a, T> {
+    data: Rows<'a, T>,
+    weights: Option<&'a [f64]>,
+    /// The batch, if it is not all of the data.
+    drawn: Option<Array2<T>>,
+    /// Of the batch.
+    scale: Scale,
     grids: Grids,
+    pool: &'a Pool,
     packed: Packed<T>,
     workers: Vec<Worker<T>>,
     labels: Vec<i32>,
+}
+
+impl<'a, T: Element> DenseBatches<'a, T> {
+    /// Batches of `drawn` rows for `k` centers; `None` for all of the data as the batch.
+    pub(crate) fn new(problem: &'a Problem<'_, T>, k: usize, drawn: Option<usize>) -> Result<Self> {
+        let (data, pool) = (problem.data.reborrow(), &problem.pool);
+        let d = data.n_columns();
+        let rows = drawn.unwrap_or(data.n_rows());
+        let batch = || {
+            let too_large = Error::TooLarge {
+                what: "the batch",
+                rows,
+                columns: d,
+            };
+            let Some(cells) = rows.checked_mul(d) else {
+                return Err(too_large);
+            };
+            let cells = try_vec("the batch", cells, T::default())?;
+            Array2::from_shape_vec((rows, d), cells).map_err(|_| too_large)
+        };
+        let drawn = drawn.map(|_| batch()).transpose()?;
+        let scale = match &drawn {
+            Some(_) => problem.scale.of_drawn(rows),
+            None => problem.scale.clone(),
+        };
+        let mut workers = Worker::team(pool, &batch_of(data, drawn.as_ref()), k, 1)?;
+        Worker::open(&mut workers, 0, k)?;
+        Ok(Self {
+            data,
+            weights: problem.weights.filter(|_| drawn.is_none()),
+            grids: scale.grids()?,
+            scale,
+            pool,
+            packed: Packed::new(problem.params.isa, k, d)?,
+            workers,
+            labels: try_vec("the labels", rows, -1)?,
+            drawn,
+        })
+    }
+}
+
+impl<T: Element> Batches<T> for DenseBatches<'_, T> {
+    fn n_rows(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn n_columns(&self) -> usize {
+        self.data.n_columns()
+    }
+
+    fn take(&mut self, rows: &[usize]) {
+        if let Some(drawn) = &mut self.drawn {
+            gather(&self.data, rows, drawn);
+        }
+    }
+
+    fn add_to(&mut self, sums: &mut ExactTable, centers: &[T]) -> f64 {
+        let batch = batch_of(self.data, self.drawn.as_ref());
+        self.packed.load(centers, &self.scale);
+        self.labels.fill(-1);
+        let job = Job {
+            run: 0,
+            packed: &self.packed,
+            data: &batch,
+            weights: self.weights,
+            moving: Some(Moving {
+                data: &batch,
+                weights: self.weights,
+                grids: &self.grids,
+            }),
+        };
+        let grid = self.scale.distance_grid(self.packed.exact());
+        let visit = Visit::new(job, &mut self.labels, How::Dense, Some(grid));
+        assign(vec![visit], (self.pool, &mut self.workers));
+        Found::take(&mut self.workers, 0, sums).inertia.value()
+    }
+
+    fn copy_row(&self, row: usize, to: &mut [T]) {
+        copy_row(&batch_of(self.data, self.drawn.as_ref()), row, to);
+    }
+}
+
+/// What was drawn, or else all of the data.
+fn batch_of<'a: 'b, 'b, T: Element>(
+    data: Rows<'a, T>,
+    drawn: Option<&'b Array2<T>>,
+) -> Rows<'b, T> {
+    drawn.map_or(data.reborrow(), |drawn| Rows::new(drawn.view()))
+}
+
+/// What steps share.
+struct Steps<T> {
     sums: ExactTable,
     /// Row-major.
     centers: Vec<T>,
     /// The centers before the last step.
     before: Vec<T>,
+    d: usize,
     counts: Vec<f64>,
     n_since_reassignment: u64,
     /// Whether this step reassigns.
     due: bool,
 }
 
-impl<'a, T: Element> Steps<'a, T> {
-    /// For batches of the shape of `batch` that lie within `scale`.
-    fn new(
-        pool: &'a Pool,
-        params: &ValidParams,
-        batch: &Rows<'_, T>,
-        scale: &'a Scale,
-        running: &Running<T>,
-    ) -> Result<Self> {
-        let d = batch.n_columns();
+impl<T: Element> Steps<T> {
+    /// For batches of `d` features.
+    fn new(running: &Running<T>, d: usize) -> Result<Self> {
         let centers = row_major(running.centers.view(), d)?;
         let k = centers.len() / d;
         if running.counts.len() != k {
@@ -275,18 +382,11 @@ impl<'a, T: Element> Steps<'a, T> {
                 rule: "each must be finite and not negative",
             });
         }
-        let mut workers = Worker::team(pool, batch, k, 1)?;
-        Worker::open(&mut workers, 0, k)?;
         Ok(Self {
-            pool,
-            scale,
-            grids: scale.grids()?,
-            packed: Packed::new(params.isa, k, d)?,
-            workers,
-            labels: try_vec("the labels", batch.n_rows(), -1)?,
             sums: ExactTable::new(k, d + 1)?,
             before: try_vec("the centers", k * d, T::default())?,
             centers,
+            d,
             counts: running.counts.clone(),
             n_since_reassignment: running.n_since_reassignment,
             due: false,
@@ -294,32 +394,16 @@ impl<'a, T: Element> Steps<'a, T> {
     }
 
     /// Moves the centers to the means; returns the inertia under those before.
-    fn step(&mut self, batch: &Rows<'_, T>, weights: Option<&[f64]>) -> f64 {
-        let d = batch.n_columns();
+    fn step(&mut self, batches: &mut impl Batches<T>) -> f64 {
+        let d = self.d;
         self.before.copy_from_slice(&self.centers);
         self.n_since_reassignment = self
             .n_since_reassignment
-            .saturating_add(batch.n_rows() as u64);
+            .saturating_add(batches.n_rows() as u64);
         self.due = self.counts.contains(&0.0)
             || self.n_since_reassignment >= 10 * self.counts.len() as u64;
-        self.packed.load(&self.centers, self.scale);
-        self.labels.fill(-1);
         self.sums.clear();
-        let job = Job {
-            run: 0,
-            packed: &self.packed,
-            data: batch,
-            weights,
-            moving: Some(Moving {
-                data: batch,
-                weights,
-                grids: &self.grids,
-            }),
-        };
-        let grid = self.scale.distance_grid(self.packed.exact());
-        let visit = Visit::new(job, &mut self.labels, How::Dense, Some(grid));
-        assign(vec![visit], (self.pool, &mut self.workers));
-        let found = Found::take(&mut self.workers, 0, &mut self.sums);
+        let inertia = batches.add_to(&mut self.sums, &self.centers);
         let centers = self.centers.chunks_exact_mut(d);
         for (c, (center, count)) in centers.zip(&mut self.counts).enumerate() {
             let weight = self.sums.value(c, d);
@@ -332,17 +416,22 @@ impl<'a, T: Element> Steps<'a, T> {
                 *count = total;
             }
         }
-        found.inertia.value()
+        inertia
     }
 
     /// If it is time, puts centers with low counts, half as many as the batch has rows at most, on distinct rows of it, drawn
     /// uniformly. They get the least count of the others, so that they are not moved again at once.
-    fn reassign(&mut self, batch: &Rows<'_, T>, ratio: f64, random: &mut Random) -> Result<usize> {
+    fn reassign(
+        &mut self,
+        batches: &impl Batches<T>,
+        ratio: f64,
+        random: &mut Random,
+    ) -> Result<usize> {
         if !self.due {
             return Ok(0);
         }
         self.n_since_reassignment = 0;
-        let (n, d) = (batch.n_rows(), batch.n_columns());
+        let (n, d) = (batches.n_rows(), self.d);
         let largest = self.counts.iter().fold(0.0, |m: f64, &count| m.max(count));
         let is_low = |&c: &usize| self.counts[c] < ratio * largest;
         let mut low: Vec<_> = (0..self.counts.len()).filter(is_low).collect();
@@ -362,9 +451,9 @@ impl<'a, T: Element> Steps<'a, T> {
             *row = i;
         }
         for (i, &c) in low.iter().enumerate() {
-            rows.swap(i, i + below(n - i, random));
+            rows.swap(i, i + random.below(n - i));
             let center = &mut self.centers[c * d..(c + 1) * d];
-            copy_row(batch, rows[i], center);
+            batches.copy_row(rows[i], center);
             self.counts[c] = least;
         }
         Ok(low.len())
@@ -376,7 +465,7 @@ impl<'a, T: Element> Steps<'a, T> {
     }
 
     fn end(self) -> Result<Running<T>> {
-        let (k, d) = (self.packed.k(), self.scale.n_features());
+        let (k, d) = (self.counts.len(), self.d);
         let centers =
             Array2::from_shape_vec((k, d), self.centers).map_err(|_| Error::TooLarge {
                 what: "the centers",
@@ -438,59 +527,6 @@ impl<'a> Trend<'a> {
             .filter(|&most| self.without_improvement >= most)
             .map(|_| Stop::NoImprovement)
     }
-}
-
-/// Rows drawn with replacement.
-enum Draw<'a> {
-    Uniform { n: usize },
-    Weighted { weights: &'a [f64], ends: Vec<f64> },
-}
-
-/// Weights that are summed between two prefix sums: as many as lie in a few lines of the cache.
-const SEGMENT: usize = 64;
-
-impl<'a> Draw<'a> {
-    fn new(n: usize, weights: Option<&'a [f64]>) -> Result<Self> {
-        let Some(weights) = weights else {
-            return Ok(Self::Uniform { n });
-        };
-        let mut ends = try_vec("the weights", n.div_ceil(SEGMENT), 0.0)?;
-        let mut sum = 0.0;
-        for (end, weights) in ends.iter_mut().zip(weights.chunks(SEGMENT)) {
-            sum = weights.iter().fold(sum, |sum, weight| sum + weight);
-            *end = sum;
-        }
-        Ok(Self::Weighted { weights, ends })
-    }
-
-    /// One row, with probability proportional to its weight.
-    fn row(&self, random: &mut Random) -> usize {
-        match self {
-            Self::Uniform { n } => below(*n, random),
-            Self::Weighted { weights, ends } => {
-                let total = ends.last().copied().unwrap_or(0.0);
-                let target = (random.unit() * total).min(total.next_down());
-                let segment = ends.partition_point(|&end| end <= target);
-                let mut sum = segment.checked_sub(1).map_or(0.0, |before| ends[before]);
-                let first = segment * SEGMENT;
-                // The sums are those of `new`, so that the last one of the segment exceeds the target.
-                let within = weights[first..].iter().position(|&weight| {
-                    sum += weight;
-                    sum > target
-                });
-                first + within.unwrap_or(0)
-            }
-        }
-    }
-}
-
-/// A number in `0..n`, uniform but for a bias of at most n·2⁻⁶⁴ (D. Lemire, *Fast random integer generation in an
-/// interval*, ACM TOMACS 29 (2019), without the rejection).
-fn below(n: usize, random: &mut Random) -> usize {
-    let product = u128::from(random.bits()) * n as u128;
-    #[expect(clippy::cast_possible_truncation, reason = "less than n")]
-    let number = (product >> u64::BITS) as usize;
-    number
 }
 
 /// Copies rows into the batch.

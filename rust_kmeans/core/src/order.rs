@@ -5,8 +5,8 @@
 //! By height: the sum of the features, each times a fixed factor from 1 to 2. Rows of the same height lie in the order of
 //! their values, the first feature first; equal rows in that of the data. Rounding the data moves a row past few others.
 //!
-//! To sort all rows would take longer than to draw from them. They are distributed to buckets of neighbouring heights,
-//! and a bucket is sorted once a draw falls into it.
+//! To sort all rows would take longer than to draw some from them. They are distributed to buckets of neighbouring heights,
+//! and a bucket is sorted once a draw falls into it, or all are side by side where draws will be many.
 
 use std::cmp::Ordering;
 
@@ -168,16 +168,61 @@ impl<D: Ordered> Order<D> {
         }))
     }
 
+    /// All rows in order.
+    pub(crate) fn into_rows(mut self, pool: &Pool) -> Result<Vec<usize>> {
+        let (n, d) = (self.data.n_rows(), self.data.n_columns());
+        let sizes = self.starts.windows(2).map(|ends| ends[1] - ends[0]);
+        let largest = sizes.clone().max().unwrap_or(0);
+        let threads = pool.useful_threads(n, d * 2 + 256);
+        let mut sorters = (0..threads)
+            .map(|_| Sorter::new(d, largest))
+            .collect::<Result<Vec<_>>>()?;
+        let (data, factors) = (self.data, self.factors.as_slice());
+        let mut rest = self.rows.as_mut_slice();
+        let buckets = sizes.map(|size| {
+            let (bucket, after) = std::mem::take(&mut rest).split_at_mut(size);
+            rest = after;
+            bucket
+        });
+        pool.for_each(buckets, &mut sorters, |sorter, rows| {
+            sorter.sort((data, factors), rows);
+        });
+        Ok(self.rows)
+    }
+
     fn sort(&mut self, bucket: usize) -> Result<()> {
         if self.sorted[bucket] {
             return Ok(());
         }
-        let (data, factors) = (self.data, self.factors.as_slice());
         let rows = &mut self.rows[self.starts[bucket]..self.starts[bucket + 1]];
-        let mut scratch = try_vec(WHAT, data.n_columns(), 0.0)?;
-        let mut keyed = try_vec(WHAT, rows.len(), (0.0, 0))?;
+        let mut sorter = Sorter::new(self.data.n_columns(), rows.len())?;
+        sorter.sort((self.data, &self.factors), rows);
+        self.sorted[bucket] = true;
+        Ok(())
+    }
+}
+
+/// What sorting a bucket needs.
+struct Sorter {
+    /// A row.
+    scratch: Vec<f64>,
+    /// Heights and rows.
+    keyed: Vec<(f64, usize)>,
+}
+
+impl Sorter {
+    /// For at most so many rows of `d` features.
+    fn new(d: usize, rows: usize) -> Result<Self> {
+        Ok(Self {
+            scratch: try_vec(WHAT, d, 0.0)?,
+            keyed: try_vec(WHAT, rows, (0.0, 0))?,
+        })
+    }
+
+    fn sort<D: Ordered>(&mut self, (data, factors): (D, &[f64]), rows: &mut [usize]) {
+        let keyed = &mut self.keyed[..rows.len()];
         for (keyed, &row) in keyed.iter_mut().zip(&*rows) {
-            *keyed = (data.height(row, factors, &mut scratch), row);
+            *keyed = (data.height(row, factors, &mut self.scratch), row);
         }
         keyed.sort_unstable_by(|(height, row), (other_height, other)| {
             height.total_cmp(other_height).then(row.cmp(other))
@@ -193,11 +238,9 @@ impl<D: Ordered> Order<D> {
                 });
             }
         }
-        for (row, (_, sorted)) in rows.iter_mut().zip(keyed) {
+        for (row, &mut (_, sorted)) in rows.iter_mut().zip(keyed) {
             *row = sorted;
         }
-        self.sorted[bucket] = true;
-        Ok(())
     }
 }
 

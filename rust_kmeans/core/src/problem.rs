@@ -6,10 +6,11 @@ use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::lloyd::{Fit, iterate};
-use crate::minibatch::{self, MiniBatchFit, Progress, Schedule};
+use crate::minibatch::{self, DenseBatches, MiniBatchFit, Progress, Schedule};
 use crate::oversampling::oversample;
 use crate::params::ValidParams;
 use crate::pool::{Pool, cost, useful_threads};
+use crate::sampler::Sampler;
 use crate::scale::Scale;
 use crate::seeding::{Seeds, random_rows, spread};
 use crate::variance::variance_within;
@@ -159,11 +160,20 @@ impl<'a, T: Element> Problem<'a, T> {
             .collect()
     }
 
-    /// Mini-batch k-means from `centers` (`n_clusters`, `n_features`): each step draws rows with replacement, by weight, and
-    /// moves the centers by them as [`crate::minibatch_step`]. `watch` is told of every step; `true` from it ends the
-    /// work with [`Error::Interrupted`], as it does from the interrupt, which is asked once a step.
+    /// Draws rows by weight, in the order of their values. Sorts all rows.
     ///
-    /// The result depends on the data, the weights, the schedule and the seed, not on threads or the instruction set.
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn sampler(&self) -> Result<Sampler> {
+        Sampler::new(self.data, self.weights, &self.scale, &self.pool)
+    }
+
+    /// Mini-batch k-means from `centers` (`n_clusters`, `n_features`): each step takes rows from `sampler`, which is that
+    /// of the data, and moves the centers by them as [`crate::minibatch_step`]. `watch` is told of every step; `true`
+    /// from it ends the work with [`Error::Interrupted`], as it does from the interrupt, which is asked once a step.
+    ///
+    /// The result depends on the data, the weights, the schedule and the seed, not on threads or the instruction set, nor
+    /// on the order of the rows. A row of weight w counts as w equal rows, one of weight 0 as none.
     ///
     /// Sources: D. Sculley, *Web-scale k-means clustering*, WWW 2010; scikit-learn's `MiniBatchKMeans` for the stopping
     /// rules.
@@ -173,13 +183,17 @@ impl<'a, T: Element> Problem<'a, T> {
     /// [`Error::Interrupted`].
     pub fn minibatch(
         &self,
+        sampler: &Sampler,
         centers: ArrayView2<'_, T>,
         schedule: &Schedule,
         seed: u64,
         interrupt: &mut Interrupt<'_>,
         watch: &mut dyn FnMut(&Progress) -> bool,
     ) -> Result<MiniBatchFit<T>> {
-        minibatch::descend(self, centers, schedule, seed, interrupt, watch)
+        let rows = schedule.rows(sampler, self.data.n_rows())?;
+        let mut batches = DenseBatches::new(self, centers.nrows(), Some(rows))?;
+        let batches = &mut batches;
+        minibatch::descend(batches, sampler, centers, schedule, seed, interrupt, watch)
     }
 
     /// The label of each row and the weighted inertia: the same bits as [`crate::predict`] and [`crate::inertia`].

@@ -138,6 +138,15 @@ impl Scale {
         self.lowest.len()
     }
 
+    /// The scale of `n_rows` rows among these, each of weight 1.
+    pub(crate) fn of_drawn(&self, n_rows: usize) -> Self {
+        Self {
+            n_rows: n_rows as u64,
+            max_weight: 1.0,
+            ..self.clone()
+        }
+    }
+
     /// The middle of the range of each feature.
     pub(crate) fn middle(&self) -> impl Iterator<Item = f64> + '_ {
         let ranges = self.lowest.iter().zip(&self.highest);

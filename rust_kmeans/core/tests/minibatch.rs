@@ -2,7 +2,7 @@
 
 mod common;
 
-use ndarray::{Array2, ShapeBuilder, array, s};
+use ndarray::{Array2, Axis, ShapeBuilder, array, s};
 use proptest::prelude::*;
 use rust_kmeans_core::{
     Element, Error, Isa, MiniBatchFit, Pool, Problem, Rows, Running, Schedule, Stop, inertia,
@@ -35,7 +35,9 @@ fn fit<T: Element>(
     let params = common::params(isa, threads, 1);
     let problem = Problem::new(rows, centers.nrows(), weights, &params)?;
     let mut go_on = common::go_on();
-    problem.minibatch(centers.view(), schedule, 3, &mut go_on, &mut |_| false)
+    let sampler = problem.sampler()?;
+    let centers = centers.view();
+    problem.minibatch(&sampler, centers, schedule, 3, &mut go_on, &mut |_| false)
 }
 
 proptest! {
@@ -192,6 +194,77 @@ fn rows_are_drawn_by_weight() -> Result<(), Error> {
     Ok(())
 }
 
+proptest! {
+    #![proptest_config(common::cases(32))]
+
+    #[test]
+    fn a_fit_knows_rows_by_their_values_and_weights_alone(
+        seed in 0_u64..1000, n in 8_usize..3_000, batch_size in 1_usize..200, d in 1_usize..5,
+    ) {
+        // Few values, so that different rows have the same height and equal rows abound.
+        let data = common::blobs::<f64>(n, d, 5, seed).mapv(|x| (x * 2.0).round());
+        let mut noise = common::noise(seed);
+        let mut weights: Vec<f64> = (0..n).map(|_| ((noise() + 1.0) * 2.0).floor()).collect();
+        weights[0] = 3.0;
+        let mut repeated: Vec<_> = weights
+            .iter()
+            .enumerate()
+            .flat_map(|(row, &weight)| (0..4).filter(move |&i| f64::from(i) < weight).map(move |_| row))
+            .collect();
+        repeated.sort_by_key(|_| noise().to_bits());
+        let repeated = data.select(Axis(0), &repeated);
+        let mut order: Vec<_> = (0..n).collect();
+        order.sort_by_key(|_| noise().to_bits());
+        let shuffled = data.select(Axis(0), &order);
+        let shuffled_weights: Vec<_> = order.iter().map(|&row| weights[row]).collect();
+        let schedule = Schedule { batch_size, max_no_improvement: Some(5), ..SCHEDULE };
+        let centers = data.slice(s![..3, ..]).to_owned();
+        let last = |data: &Array2<f64>, weights| {
+            fit(Rows::new(data.view()), &centers, weights, &schedule, (None, 2)).expect("valid")
+        };
+        let expected = last(&repeated, None);
+        prop_assert_eq!(&last(&data, Some(&weights)), &expected);
+        prop_assert_eq!(&last(&shuffled, Some(&shuffled_weights)), &expected);
+    }
+}
+
+#[test]
+fn weights_stand_for_their_sum_of_samples_but_for_no_less_than_are_positive() -> Result<(), Error> {
+    let data = common::blobs::<f64>(100, 2, 2, 3);
+    let n_samples = |weight: f64| {
+        let mut weights = vec![weight; 100];
+        weights[7] = 0.0;
+        let params = common::params(None, 1, 1);
+        let sampler = Problem::new(Rows::new(data.view()), 1, Some(&weights), &params)?.sampler()?;
+        assert!(!sampler.draw_many(1_000, 0)?.contains(&7));
+        Ok::<_, Error>((sampler.n_rows(), sampler.n_samples()))
+    };
+    assert_eq!(n_samples(1e-9)?, (100, 99));
+    assert_eq!(n_samples(2.0)?, (100, 198));
+    assert_eq!(n_samples(1e100)?, (100, 1_000_000_000_000_000));
+    Ok(())
+}
+
+#[test]
+fn a_sampler_of_other_data_is_refused() -> Result<(), Error> {
+    let data = common::blobs::<f64>(100, 2, 2, 3);
+    let params = common::params(None, 1, 1);
+    let few = Problem::new(Rows::new(data.slice(s![..99, ..])), 1, None, &params)?.sampler()?;
+    let problem = Problem::new(Rows::new(data.view()), 1, None, &params)?;
+    let centers = data.slice(s![..2, ..]);
+    let refused = problem.minibatch(
+        &few,
+        centers,
+        &SCHEDULE,
+        3,
+        &mut common::go_on(),
+        &mut |_| false,
+    );
+    let what = "the sampler";
+    assert!(matches!(refused, Err(Error::Shape { what: found, .. }) if found == what));
+    Ok(())
+}
+
 #[test]
 fn a_fit_stops_for_the_reason_it_says() -> Result<(), Error> {
     let data = common::blobs::<f64>(1_000, 3, 4, 7);
@@ -227,8 +300,10 @@ fn a_watcher_sees_every_step_and_can_end_the_fit() -> Result<(), Error> {
     let params = common::params(None, 1, 1);
     let problem = Problem::new(Rows::new(data.view()), 2, None, &params)?;
     let centers = data.slice(s![..2, ..]);
+    let sampler = problem.sampler()?;
     let mut seen = Vec::new();
     let ended = problem.minibatch(
+        &sampler,
         centers,
         &SCHEDULE,
         3,
@@ -240,7 +315,14 @@ fn a_watcher_sees_every_step_and_can_end_the_fit() -> Result<(), Error> {
     );
     assert_eq!(ended, Err(Error::Interrupted));
     assert_eq!(seen, [(1, false), (2, true), (3, true)]);
-    let ended = problem.minibatch(centers, &SCHEDULE, 3, &mut || true, &mut |_| false);
+    let ended = problem.minibatch(
+        &sampler,
+        centers,
+        &SCHEDULE,
+        3,
+        &mut || true,
+        &mut |_| false,
+    );
     assert_eq!(ended, Err(Error::Interrupted));
     Ok(())
 }

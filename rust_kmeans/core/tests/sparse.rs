@@ -2,11 +2,11 @@
 
 mod common;
 
-use ndarray::{Array2, array};
+use ndarray::{Array2, array, s};
 use proptest::prelude::*;
 use rust_kmeans_core::{
-    Csr, Element, Error, Fit, Index, Isa, Params, Pool, Problem, Rows, SparseProblem, inertia,
-    sparse_inertia, sparse_predict,
+    Csr, Element, Error, Fit, Index, Isa, Params, Pool, Problem, Rows, Schedule, SparseProblem,
+    inertia, minibatch_step, sparse_inertia, sparse_minibatch_step, sparse_predict,
 };
 
 /// The three arrays of a CSR matrix.
@@ -278,4 +278,66 @@ fn a_value_that_is_not_finite_is_named_by_row_and_column() {
             column: 2
         })
     );
+}
+
+/// Dense and sparse fits, and steps, from the same start.
+fn check_batches<T: Element>(weighted: bool) -> Result<(), Error> {
+    let mut noise = common::noise(11);
+    let mut data = common::blobs::<T>(3_000, 40, 6, 3);
+    data.mapv_inplace(|x| if noise() < 0.8 { T::default() } else { x });
+    let weights: Vec<_> = (0..3_000_u32).map(|i| f64::from(i % 4)).collect();
+    let weights = weighted.then_some(weights.as_slice());
+    let schedule = Schedule {
+        batch_size: 300,
+        n_steps: 40,
+        tol: 0.0,
+        max_no_improvement: Some(10),
+        reassignment_ratio: 0.1,
+    };
+    let start = data.slice(s![..9, ..]).to_owned();
+    for threads in [1, 3] {
+        let params = common::params(None, threads, 1);
+        let parts = csr(&data);
+        let dense = Problem::new(Rows::new(data.view()), 9, weights, &params)?;
+        let sparse = SparseProblem::new(parts.view()?, 9, weights, &params)?;
+        let (drawn, draws) = (dense.sampler()?, sparse.sampler()?);
+        assert_eq!(drawn, draws);
+        let mut go_on = common::go_on();
+        let expected =
+            dense.minibatch(&drawn, start.view(), &schedule, 3, &mut go_on, &mut |_| false)?;
+        let found =
+            sparse.minibatch(&draws, start.view(), &schedule, 3, &mut go_on, &mut |_| false)?;
+        assert_eq!(found.running, expected.running);
+        assert_eq!(found.last.step, expected.last.step);
+        assert!(close(found.last.mean_inertia, expected.last.mean_inertia));
+        let centers = expected.running.centers.view();
+        let (labels, sum) = dense.label(centers)?;
+        let (sparse_labels, sparse_sum) = sparse.label(centers)?;
+        assert_eq!(sparse_labels, labels);
+        assert!(close(sparse_sum, sum));
+        let (mut running, mut sparse_running) = (expected.running.clone(), expected.running);
+        let rows = Rows::new(data.view());
+        let (sum, reassigned) = minibatch_step(rows, weights, &mut running, 0.5, 1, &params)?;
+        let (sparse_sum, sparse_reassigned) = sparse_minibatch_step(
+            parts.view()?,
+            weights,
+            &mut sparse_running,
+            0.5,
+            1,
+            &params,
+        )?;
+        assert_eq!(sparse_running, running);
+        assert_eq!(sparse_reassigned, reassigned);
+        assert!(close(sparse_sum, sum));
+    }
+    Ok(())
+}
+
+#[test]
+fn batches_move_centers_to_the_bits_of_the_dense_data() -> Result<(), Error> {
+    for weighted in [false, true] {
+        check_batches::<f32>(weighted)?;
+        check_batches::<f64>(weighted)?;
+    }
+    Ok(())
 }

@@ -95,21 +95,31 @@ class CentersMixin(
         )
         return _data.canonical(samples)
 
-    def _converter(self, dtype: Any = None) -> Callable[[ArrayLike], Floats]:  # noqa: ANN401  # a dtype or none
+    def _converter(
+        self,
+        dtype: Any = None,  # noqa: ANN401  # a dtype or none
+        *,
+        accept_sparse: Literal["csr", False] = False,
+    ) -> Callable[[ArrayLike], Samples]:
         """Return what makes matrices of batches.
 
         All have one dtype, that of the first unless given, and the same features: those of `fit` if a dtype
         is given, else those of the first.
         """
 
-        def convert(X: ArrayLike) -> Floats:
+        def convert(X: ArrayLike) -> Samples:
             nonlocal dtype
             is_first = dtype is None
-            batch: Floats = validate_data(
-                self, X, reset=is_first, dtype=FLOATS if is_first else dtype, ensure_all_finite=False
+            batch = validate_data(
+                self,
+                X,
+                reset=is_first,
+                accept_sparse=accept_sparse,
+                dtype=FLOATS if is_first else dtype,
+                ensure_all_finite=False,
             )
             dtype = batch.dtype
-            return batch
+            return _data.canonical(batch)
 
         return convert
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from rust_kmeans._base import weights_of
-from rust_kmeans._data import Floats, Weights
+from rust_kmeans._data import Samples, Weights
 
-Block = tuple[Floats, Weights]
+Block = tuple[Samples, Weights]
 
 # Blocks of float64 of about this size: beside the one worked on there are the one read ahead and its parts.
 _BLOCK_BYTES = 8 << 20
@@ -30,13 +31,13 @@ class Stream:
     batches : path, array, pyarrow table or dataset, iterable, or callable
         What `KMeans.fit_stream` and `MiniBatchKMeans.partial_fit_stream` take.
     convert : callable
-        Makes a matrix of float32 or float64 out of an array or a data frame.
+        Makes a matrix of float32 or float64 out of an array, a sparse matrix or a data frame.
     n_rows : int, default=None
         Rows of a block, but for the last; None for as many as make a few megabytes.
     """
 
     def __init__(
-        self, batches: object, convert: Callable[[Any], Floats], *, n_rows: int | None = None
+        self, batches: object, convert: Callable[[Any], Samples], *, n_rows: int | None = None
     ) -> None:
         self._batches = batches
         self._convert = convert
@@ -76,7 +77,7 @@ class Stream:
     def _parts(self) -> Iterator[Block]:
         weighted = None
         for X, sample_weight in self._raw(self._batches, top=True):
-            if len(X) == 0:
+            if (X.shape[0] if sparse.issparse(X) else len(X)) == 0:
                 continue
             if weighted not in (None, sample_weight is not None):
                 msg = "Some batches have weights and some have none: give weights to all of them or to none."
@@ -105,7 +106,7 @@ class Stream:
                 msg = f"A batch is a tuple of {len(batches)}: it must be data, or (data, sample_weight)."
                 raise ValueError(msg)
             yield batches
-        elif not top or hasattr(batches, "__dataframe__"):
+        elif not top or hasattr(batches, "__dataframe__") or sparse.issparse(batches):
             yield batches, None
         elif callable(batches):
             yield from self._raw_of(batches())
@@ -163,7 +164,10 @@ def _joined(parts: list[Block]) -> Block:
     if len(parts) == 1:
         return parts[0]
     weights = [weights for _, weights in parts if weights is not None]
-    X = np.concatenate([X for X, _ in parts])
+    matrices = [X for X, _ in parts]
+    # Of two kinds, the whole is sparse.
+    is_sparse = any(sparse.issparse(X) for X in matrices)
+    X = sparse.vstack(matrices, format="csr") if is_sparse else np.concatenate(matrices)
     return X, np.concatenate(weights) if weights else None
 
 

@@ -25,10 +25,14 @@ __all__ = [
     "next_centers",
     "predict",
     "random_rows",
+    "sampler",
     "sparse_fit",
     "sparse_inertia",
     "sparse_kmeans_plusplus",
+    "sparse_minibatch_fit",
+    "sparse_minibatch_step",
     "sparse_predict",
+    "sparse_sampler",
 ]
 
 _Float = TypeVar("_Float", np.float32, np.float64)
@@ -203,9 +207,24 @@ def block_scale(X: NDArray[_Float], sample_weight: _Weights = None, *, n_threads
 def mean_variance(X: NDArray[_Float], *, n_threads: int | None = None) -> float:
     """Return the mean over the features of their variances, in squared units of X."""
 
+@final
+class Sampler:
+    """Draws rows of one data set with replacement, by weight, whatever their order."""
+
+    @property
+    def n_samples(self) -> int:
+        """Samples the rows stand for: the sum of weights, or how many are positive if that is more."""
+
+    def draw(self, count: int, seed: int) -> NDArray[np.int64]:
+        """Return rows, shape (count,)."""
+
+def sampler(X: NDArray[_Float], *, sample_weight: _Weights = None, n_threads: int | None = None) -> Sampler:
+    """Return what draws rows of X."""
+
 def minibatch_fit(
     X: NDArray[_Float],
     centers: NDArray[_Float],
+    sampler: Sampler,
     *,
     sample_weight: _Weights = None,
     seed: int,
@@ -220,7 +239,8 @@ def minibatch_fit(
 ) -> tuple[_Running[_Float], tuple[int, float], tuple[NDArray[np.int32], float] | None]:
     """Return (centers, counts, rows since reassignment), (steps, smoothed mean inertia), (labels, inertia).
 
-    `tol` is relative to the mean variance of the features. `watch` is called after each step.
+    `sampler` is that of X and its weights. `tol` is relative to the mean variance of the features. `watch` is
+    called after each step.
     """
 
 def minibatch_step(
@@ -336,3 +356,39 @@ def sparse_kmeans_plusplus(
 
 def kernel_info() -> _KernelInfo:
     """Return version, instruction set, default number of threads and build profile of the kernel."""
+
+def sparse_sampler(
+    X: _Csr[_Float], *, sample_weight: _Weights = None, n_threads: int | None = None
+) -> Sampler:
+    """Return what draws rows of X."""
+
+def sparse_minibatch_fit(
+    X: _Csr[_Float],
+    centers: NDArray[_Float],
+    sampler: Sampler,
+    *,
+    sample_weight: _Weights = None,
+    seed: int,
+    batch_size: int,
+    n_steps: int,
+    tol: float = 0.0,
+    max_no_improvement: int | None = None,
+    reassignment_ratio: float = 0.01,
+    compute_labels: bool = True,
+    watch: _Say | None = None,
+    n_threads: int | None = None,
+) -> tuple[_Running[_Float], tuple[int, float], tuple[NDArray[np.int32], float] | None]:
+    """Return what `minibatch_fit` returns for the dense data, inertias up to rounding."""
+
+def sparse_minibatch_step(
+    X: _Csr[_Float],
+    centers: NDArray[_Float],
+    counts: NDArray[np.float64],
+    n_since_reassignment: int,
+    *,
+    sample_weight: _Weights = None,
+    seed: int,
+    reassignment_ratio: float = 0.01,
+    n_threads: int | None = None,
+) -> tuple[_Running[_Float], float, int]:
+    """Return what `minibatch_step` returns for the dense data, the inertia up to rounding."""

@@ -21,6 +21,8 @@ Algorithm = Literal["auto", "lloyd", "hamerly"]
 Start = tuple[InitName, int, list[int]] | list[Floats]
 #: Centers, labels, inertia, its history, n_iter, algorithm, clusters in use: what `_core.fit` returns.
 Fit = tuple[Floats, NDArray[np.int32], float, NDArray[np.float64], int, Literal["lloyd", "hamerly"], int]
+#: Centers of batches, what weight each has taken in, and rows seen since centers were last reassigned.
+Running = tuple[Floats, NDArray[np.float64], int]
 FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
 
@@ -105,6 +107,38 @@ def kmeans_plusplus(
     if sparse.issparse(X):
         return _core.sparse_kmeans_plusplus(_arrays(X), n_clusters, **rest)
     return _core.kmeans_plusplus(X, n_clusters, **rest)
+
+
+def random_rows(X: Samples, n_clusters: int, *, sample_weight: Weights, seed: int) -> Floats:
+    """Return centers: distinct samples, drawn by weight."""
+    # Drawn without a look at the data.
+    rows = np.broadcast_to(np.zeros((1, 1)), (X.shape[0], 1))
+    chosen = X[_core.random_rows(rows, n_clusters, sample_weight=sample_weight, seed=seed)[1]]
+    centers: Floats = chosen.toarray() if sparse.issparse(chosen) else chosen
+    return centers
+
+
+def sampler(X: Samples, sample_weight: Weights, n_threads: int | None) -> _core.Sampler:
+    """Return what draws samples by weight; refuse values and weights that are not valid."""
+    if sparse.issparse(X):
+        return _core.sparse_sampler(_arrays(X), sample_weight=sample_weight, n_threads=n_threads)
+    return _core.sampler(X, sample_weight=sample_weight, n_threads=n_threads)
+
+
+def minibatch_fit(
+    X: Samples, centers: Floats, sampler: _core.Sampler, **rest: Any
+) -> tuple[Running, tuple[int, float], tuple[NDArray[np.int32], float] | None]:
+    """Return (centers, counts, rows since reassignment), (steps, smoothed mean inertia), (labels, inertia)."""
+    if sparse.issparse(X):
+        return _core.sparse_minibatch_fit(_arrays(X), centers, sampler, **rest)
+    return _core.minibatch_fit(X, centers, sampler, **rest)
+
+
+def minibatch_step(X: Samples, running: Running, **rest: Any) -> tuple[Running, float, int]:
+    """Return the same three after a batch; its inertia before; how many centers were reassigned."""
+    if sparse.issparse(X):
+        return _core.sparse_minibatch_step(_arrays(X), *running, **rest)
+    return _core.minibatch_step(X, *running, **rest)
 
 
 def unit_rows(X: Samples) -> Samples:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -17,10 +18,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from rust_kmeans import _core
+from rust_kmeans import _core, _data
 from rust_kmeans._base import CentersMixin, Init, RandomState, seed_of, weights_of
 from rust_kmeans._batches import Stream
-from rust_kmeans._data import FLOATS, Floats, Weights
+from rust_kmeans._data import FLOATS, Floats, Samples, Weights
 
 
 class MiniBatchKMeans(CentersMixin):
@@ -87,9 +88,15 @@ class MiniBatchKMeans(CentersMixin):
 
     Notes
     -----
-    `fit` draws each batch with replacement, by weight. float32 data stay float32, everything else is
-    converted to float64. Labels are those of float64 distances. The result is the same bits for any number
-    of threads.
+    `fit` draws each batch with replacement and by weight, from the samples in the order of their values: the
+    centers do not depend on the order of X, and a sample of weight w counts as w equal samples, but for what a
+    callable or "random" as `init` or a positive `tol` reads off X itself. What `max_iter`, `batch_size` and
+    `init_size` take for the number of samples is the sum of the weights, but at least how many are positive.
+
+    Sparse matrices are read in CSR form and never made dense; a step takes time for all centers, which are
+    dense. They give the centers of the dense data, unless inertias that differ by rounding stop the fit at another
+    step. float32 data stay float32, everything else is converted to float64. Labels are those of float64
+    distances. The result is the same bits for any number of threads.
 
     References
     ----------
@@ -157,7 +164,7 @@ class MiniBatchKMeans(CentersMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples.
         y : ignored
             For scikit-learn's interface.
@@ -174,17 +181,20 @@ class MiniBatchKMeans(CentersMixin):
         ValueError
             For parameters, shapes and values that are not valid.
         TypeError
-            For data that are not numbers, and sparse data.
+            For data that are not numbers.
         """
         self._validate_params()
-        data: Floats = validate_data(self, X, dtype=FLOATS, ensure_all_finite=False)
+        data: Samples = _data.canonical(
+            validate_data(self, X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite=False)
+        )
         weights = weights_of(sample_weight)
-        self._check(data, weights)
+        sampler = self._check(data, weights)
         random_state = check_random_state(self.random_state)
-        n_steps = self.max_iter * data.shape[0] // self._batch_size
-        running, (self.n_steps_, inertia), labelled = _core.minibatch_fit(
+        n_steps = min(self.max_iter * sampler.n_samples // self._batch_size, sys.maxsize)
+        running, (self.n_steps_, inertia), labelled = _data.minibatch_fit(
             data,
-            self._best_start(data, weights, random_state),
+            self._best_start(data, weights, sampler, random_state),
+            sampler,
             sample_weight=weights,
             seed=seed_of(random_state),
             batch_size=self._batch_size,
@@ -197,7 +207,7 @@ class MiniBatchKMeans(CentersMixin):
             n_threads=self.n_threads,
         )
         self._keep(running)
-        self.n_iter_ = math.ceil(self.n_steps_ * self._batch_size / data.shape[0])
+        self.n_iter_ = math.ceil(self.n_steps_ * self._batch_size / sampler.n_samples)
         if labelled is None:
             self.inertia_ = inertia * (data.shape[0] if weights is None else float(weights.sum()))
         else:
@@ -209,7 +219,7 @@ class MiniBatchKMeans(CentersMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The batch: of any size, the first one of at least `n_clusters` samples. The dtype of the first one
             is that of the centers, to which others are converted.
         y : ignored
@@ -227,7 +237,7 @@ class MiniBatchKMeans(CentersMixin):
         ValueError
             For parameters, shapes and values that are not valid.
         TypeError
-            For data that are not numbers, and sparse data.
+            For data that are not numbers.
         """
         self._validate_params()
         return self._step(self._to_batch()(X), weights_of(sample_weight))
@@ -240,10 +250,10 @@ class MiniBatchKMeans(CentersMixin):
         Parameters
         ----------
         batches : iterable, callable, path, array, or pyarrow table or dataset
-            Batches: arrays, data frames, pyarrow tables and record batches, paths of ``.npy`` and Parquet
-            files and folders of the latter, or tuples of one of these and its weights. Or a function that
-            returns an iterable of batches, or one such path, array (which may be memory-mapped) or pyarrow
-            object alone. A generator will do.
+            Batches: arrays, sparse matrices, data frames, pyarrow tables and record batches, paths of ``.npy``
+            and Parquet files and folders of the latter, or tuples of one of these and its weights. Or a
+            function that returns an iterable of batches, or one such path, array (which may be memory-mapped),
+            sparse matrix or pyarrow object alone. A generator will do.
 
         Returns
         -------
@@ -268,24 +278,23 @@ class MiniBatchKMeans(CentersMixin):
             raise ValueError(msg)
         return self
 
-    def _to_batch(self) -> Callable[[ArrayLike], Floats]:
+    def _to_batch(self) -> Callable[[ArrayLike], Samples]:
         """Return what makes batches as the kernel reads them, alike to those taken in before."""
-        return self._converter(self.cluster_centers_.dtype if hasattr(self, "cluster_centers_") else None)
+        dtype = self.cluster_centers_.dtype if hasattr(self, "cluster_centers_") else None
+        return self._converter(dtype, accept_sparse="csr")
 
-    def _step(self, batch: Floats, weights: Weights) -> Self:
+    def _step(self, batch: Samples, weights: Weights) -> Self:
         if not hasattr(self, "cluster_centers_"):
-            self._check(batch, weights)
+            sampler = self._check(batch, weights)
             self._random_state = check_random_state(self.random_state)
-            centers = self._start(batch, weights, self._random_state)
+            centers = self._start(batch, weights, sampler, self._random_state)
             self._keep((centers, np.zeros(self.n_clusters), 0))
         elif not hasattr(self, "_random_state"):
             # After `fit`.
             self._random_state = check_random_state(self.random_state)
-        running, _, n_reassigned = _core.minibatch_step(
+        running, _, n_reassigned = _data.minibatch_step(
             batch,
-            self.cluster_centers_,
-            self._counts,
-            self._n_since_last_reassign,
+            (self.cluster_centers_, self._counts, self._n_since_last_reassign),
             sample_weight=weights,
             seed=seed_of(self._random_state),
             reassignment_ratio=self.reassignment_ratio,
@@ -296,26 +305,19 @@ class MiniBatchKMeans(CentersMixin):
         if self.verbose:
             _print_reassigned(n_reassigned)
         if self.compute_labels:
-            self.labels_ = _core.predict(batch, self.cluster_centers_, n_threads=self.n_threads)
-            self.inertia_ = _core.inertia(
-                batch,
-                self.cluster_centers_,
-                self.labels_,
-                sample_weight=weights,
-                n_threads=self.n_threads,
+            self.labels_ = _data.predict(batch, self.cluster_centers_, self.n_threads)
+            self.inertia_ = _data.inertia(
+                batch, self.cluster_centers_, self.labels_, weights, self.n_threads
             )
         return self
 
-    def _check(self, X: Floats, weights: Weights) -> None:
-        """Refuse values that cannot be drawn from by their rows in X; set how many are drawn at a time."""
-        _core.block_scale(X, weights, n_threads=self.n_threads)
-        if weights is not None and not weights.any():
-            msg = "every sample_weight is zero: at least one weight must be positive."
+    def _check(self, X: Samples, weights: Weights) -> _core.Sampler:
+        """Refuse what cannot be drawn from; set how many are drawn at a time. Return what draws."""
+        sampler = _data.sampler(X, weights, self.n_threads)
+        if X.shape[0] < self.n_clusters:
+            msg = f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
             raise ValueError(msg)
-        n_samples = X.shape[0]
-        if n_samples < self.n_clusters:
-            msg = f"n_samples={n_samples} should be >= n_clusters={self.n_clusters}."
-            raise ValueError(msg)
+        n_samples = sampler.n_samples
         self._batch_size = min(self.batch_size, n_samples)
         size = 3 * self._batch_size if self.init_size is None else self.init_size
         if size < self.n_clusters:
@@ -331,41 +333,43 @@ class MiniBatchKMeans(CentersMixin):
         self._init_size = min(size, n_samples)
         self._n_init = self._runs(3)
         self._warn_of_n_init(stacklevel=4)
+        return sampler
 
-    def _best_start(self, X: Floats, weights: Weights, random_state: np.random.RandomState) -> Floats:
+    def _best_start(
+        self, X: Samples, weights: Weights, sampler: _core.Sampler, random_state: np.random.RandomState
+    ) -> Floats:
         """Return the starting centers of least inertia on some samples."""
-        rows = random_state.randint(0, X.shape[0], self._init_size)
-        sample, sample_weight = X[rows], None if weights is None else weights[rows]
+        # Samples drawn by weight weigh the same.
+        sample = X[sampler.draw(self._init_size, seed_of(random_state))]
         starts: list[tuple[float, Floats]] = []
         for run in range(1, self._n_init + 1):
             if self.verbose:
                 _say(f"Init {run}/{self._n_init} with method {self.init}")
-            centers = self._start(X, weights, random_state)
-            labels = _core.predict(sample, centers, n_threads=self.n_threads)
-            inertia = _core.inertia(
-                sample, centers, labels, sample_weight=sample_weight, n_threads=self.n_threads
-            )
+            centers = self._start(X, weights, sampler, random_state)
+            labels = _data.predict(sample, centers, self.n_threads)
+            inertia = _data.inertia(sample, centers, labels, None, self.n_threads)
             if self.verbose:
                 _say(f"Inertia for init {run}/{self._n_init}: {inertia}")
             starts.append((inertia, centers))
         return min(starts, key=lambda start: start[0])[1]
 
-    def _start(self, X: Floats, weights: Weights, random_state: np.random.RandomState) -> Floats:
+    def _start(
+        self, X: Samples, weights: Weights, sampler: _core.Sampler, random_state: np.random.RandomState
+    ) -> Floats:
         """Return starting centers found on `init_size` samples."""
         init: Any = self.init
         if not (isinstance(init, str) or callable(init)):
             return self._given(X, init)
-        if self._init_size < X.shape[0]:
+        if self._init_size < sampler.n_samples:
             # Drawn by weight, the samples weigh the same, and none is of weight zero.
-            share = None if weights is None else weights / weights.sum()
-            X = X[random_state.choice(X.shape[0], self._init_size, p=share)]
+            X = X[sampler.draw(self._init_size, seed_of(random_state))]
             weights = None
         if callable(init):
             return self._given(X, init(X, self.n_clusters, random_state))
         seed = seed_of(random_state)
         if init == "random":
-            return _core.random_rows(X, self.n_clusters, sample_weight=weights, seed=seed)[0]
-        return _core.kmeans_plusplus(
+            return _data.random_rows(X, self.n_clusters, sample_weight=weights, seed=seed)
+        return _data.kmeans_plusplus(
             X,
             self.n_clusters,
             sample_weight=weights,

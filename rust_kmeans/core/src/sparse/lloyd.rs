@@ -67,6 +67,32 @@ pub fn sparse_inertia<T: Element, I: Index>(
     ))
 }
 
+/// [`SparseProblem::label`].
+pub(super) fn label<T: Element, I: Index>(
+    problem: &SparseProblem<'_, T, I>,
+    centers: ArrayView2<'_, T>,
+) -> Result<(Vec<i32>, f64)> {
+    let SparseProblem {
+        data,
+        weights,
+        scale,
+        pool,
+        params,
+    } = problem;
+    let d = data.n_columns();
+    let centers = row_major(centers, d)?;
+    let mut screen = Screen::new(params.isa, centers.len() / d, d)?;
+    screen.load(&centers);
+    let mut labels = try_vec("the labels", data.n_rows(), -1)?;
+    let mut workers = Worker::team((data, pool), screen.k, false)?;
+    assign(data, (&screen, None), &mut labels, (pool, &mut workers));
+    let own = OwnDistances::new(&screen.exact, d, params.isa);
+    let grid = scale.distance_grid(&screen.exact);
+    let weighted = (data, *weights);
+    let inertia = total_distance(weighted, &own, grid, &labels, (pool, &mut workers));
+    Ok((labels, inertia))
+}
+
 /// Moves centers as [`crate::lloyd`] does.
 pub(super) fn lloyd<T: Element, I: Index>(
     problem: &SparseProblem<'_, T, I>,
@@ -177,16 +203,16 @@ pub(super) fn lloyd<T: Element, I: Index>(
 }
 
 /// Centers as screening needs them.
-struct Screen {
+pub(super) struct Screen {
     k: usize,
     d: usize,
     across: Across,
     /// As they are, row-major.
-    exact: Vec<f64>,
+    pub(super) exact: Vec<f64>,
 }
 
 impl Screen {
-    fn new(isa: Isa, k: usize, d: usize) -> Result<Self> {
+    pub(super) fn new(isa: Isa, k: usize, d: usize) -> Result<Self> {
         let too_large = Error::TooLarge {
             what: "the centers",
             rows: k,
@@ -201,7 +227,7 @@ impl Screen {
         })
     }
 
-    fn load<T: Element>(&mut self, centers: &[T]) {
+    pub(super) fn load<T: Element>(&mut self, centers: &[T]) {
         for (exact, &c) in self.exact.iter_mut().zip(centers) {
             *exact = c.into();
         }
@@ -209,7 +235,7 @@ impl Screen {
     }
 
     /// The label of a row: that of the least score if no other is near, else by the definition.
-    fn label<T: Element, I: Index>(
+    pub(super) fn label<T: Element, I: Index>(
         &self,
         data: &Csr<'_, T, I>,
         row: usize,
@@ -244,26 +270,36 @@ impl Screen {
 }
 
 /// What one thread has to itself.
-struct Worker {
+pub(super) struct Worker {
     scores: Vec<f64>,
     /// Zero but while a row is made dense.
-    row: Vec<f64>,
+    pub(super) row: Vec<f64>,
     /// Added and taken away since that was last taken; without rows where no sums are wanted.
-    sums: ExactTable,
+    pub(super) sums: ExactTable,
     changed: usize,
-    inertia: ExactSum,
+    pub(super) inertia: ExactSum,
     farthest: Farthest,
 }
 
 impl Worker {
-    /// As many as there is work for with `k` centers.
+    /// As many as there is work for with all rows and `k` centers.
     fn team<T: Element, I: Index>(
         (data, pool): (&Csr<'_, T, I>, &Pool),
         k: usize,
         sums: bool,
     ) -> Result<Vec<Self>> {
+        Self::team_for(data.n_rows(), (data, pool), k, sums)
+    }
+
+    /// As many as there is work for with `rows` rows and `k` centers.
+    pub(super) fn team_for<T: Element, I: Index>(
+        rows: usize,
+        (data, pool): (&Csr<'_, T, I>, &Pool),
+        k: usize,
+        sums: bool,
+    ) -> Result<Vec<Self>> {
         let d = data.n_columns();
-        let threads = pool.useful_threads(data.n_rows(), cost(data.per_row(), k));
+        let threads = pool.useful_threads(rows, cost(data.per_row(), k));
         (0..threads)
             .map(|_| {
                 Ok(Self {
@@ -280,14 +316,14 @@ impl Worker {
 }
 
 /// What moving rows between sums reads.
-struct Moving<'a, 'd, T, I> {
-    data: &'a Csr<'d, T, I>,
-    weights: Option<&'a [f64]>,
-    grids: &'a Grids,
+pub(super) struct Moving<'a, 'd, T, I> {
+    pub(super) data: &'a Csr<'d, T, I>,
+    pub(super) weights: Option<&'a [f64]>,
+    pub(super) grids: &'a Grids,
 }
 
 impl<T: Element, I: Index> Moving<'_, '_, T, I> {
-    fn apply(&self, sums: &mut ExactTable, Move { row, old, new }: Move) {
+    pub(super) fn apply(&self, sums: &mut ExactTable, Move { row, old, new }: Move) {
         let weight = self.weights.map_or(1.0, |weights| weights[row]);
         // A weight less than 0 takes the row away again: cutting is symmetric.
         for (cluster, weight) in [(old, -weight), (new, weight)] {
@@ -339,7 +375,7 @@ fn assign<T: Element, I: Index>(
 }
 
 /// Adds what all threads have found to the sums.
-fn take_sums(workers: &mut [Worker], sums: &mut ExactTable) {
+pub(super) fn take_sums(workers: &mut [Worker], sums: &mut ExactTable) {
     for worker in workers {
         sums.merge(&worker.sums);
         worker.sums.clear();
@@ -366,6 +402,11 @@ fn total_distance<T: Element, I: Index>(
             }
         },
     );
+    take_inertia(workers)
+}
+
+/// Adds what all threads have found to the inertia.
+pub(super) fn take_inertia(workers: &mut [Worker]) -> f64 {
     let mut total = ExactSum::default();
     for worker in workers {
         total.merge(std::mem::take(&mut worker.inertia));

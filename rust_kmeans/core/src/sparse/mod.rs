@@ -8,10 +8,12 @@
 mod across;
 mod distance;
 mod lloyd;
+mod minibatch;
 mod problem;
 mod seeding;
 mod view;
 
 pub use lloyd::{sparse_inertia, sparse_predict};
+pub use minibatch::sparse_minibatch_step;
 pub use problem::SparseProblem;
 pub use view::{Csr, Index};

@@ -2,15 +2,18 @@
 
 use ndarray::ArrayView2;
 
-use super::lloyd::lloyd;
+use super::lloyd::{label, lloyd};
+use super::minibatch::SparseBatches;
 use super::seeding::spread;
 use super::view::{Csr, Index};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::interrupt::Interrupt;
 use crate::lloyd::Fit;
+use crate::minibatch::{MiniBatchFit, Progress, Schedule, descend};
 use crate::params::ValidParams;
 use crate::pool::{Pool, cost, useful_threads};
+use crate::sampler::Sampler;
 use crate::scale::Scale;
 use crate::seeding::{Seeds, check_enough_rows, draw_rows};
 
@@ -143,5 +146,40 @@ impl<'a, T: Element, I: Index> SparseProblem<'a, T, I> {
             fits.push(best.ok_or(Error::NoClusters)?);
         }
         Ok(fits)
+    }
+
+    /// As [`crate::Problem::sampler`].
+    ///
+    /// # Errors
+    /// As [`crate::Problem::sampler`].
+    pub fn sampler(&self) -> Result<Sampler> {
+        Sampler::new(&self.data, self.weights, &self.scale, &self.pool)
+    }
+
+    /// As [`crate::Problem::minibatch`]. Batches, labels and sums are the same; inertias, which decide when to stop, are those
+    /// of the dense data up to rounding. A step takes time for all centers, `n_clusters` times `n_features`.
+    ///
+    /// # Errors
+    /// As [`crate::Problem::minibatch`].
+    pub fn minibatch(
+        &self,
+        sampler: &Sampler,
+        centers: ArrayView2<'_, T>,
+        schedule: &Schedule,
+        seed: u64,
+        interrupt: &mut Interrupt<'_>,
+        watch: &mut dyn FnMut(&Progress) -> bool,
+    ) -> Result<MiniBatchFit<T>> {
+        let rows = schedule.rows(sampler, self.data.n_rows())?;
+        let batches = &mut SparseBatches::new(self, centers.nrows(), Some(rows))?;
+        descend(batches, sampler, centers, schedule, seed, interrupt, watch)
+    }
+
+    /// The label of each row and the weighted inertia: the same as [`crate::sparse_predict`] and [`crate::sparse_inertia`].
+    ///
+    /// # Errors
+    /// As [`crate::Problem::label`].
+    pub fn label(&self, centers: ArrayView2<'_, T>) -> Result<(Vec<i32>, f64)> {
+        label(self, centers)
     }
 }

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from numpy.typing import ArrayLike
 from sklearn.metrics.pairwise import cosine_distances
@@ -68,6 +68,27 @@ class SphericalKMeans(KMeans):
     """
 
     _spherical: ClassVar[bool] = True
+
+    def fit_stream(self, batches: object) -> Self:
+        """Refuse: streams are not scaled, and their means are not either.
+
+        Parameters
+        ----------
+        batches : ignored
+            As for `KMeans`.
+
+        Returns
+        -------
+        SphericalKMeans
+            Never.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        msg = "SphericalKMeans has no fit_stream: use fit, or KMeans.fit_stream for euclidean distances."
+        raise TypeError(msg)
 
     def transform(self, X: ArrayLike) -> Floats:
         """Return the cosine distance of each sample to each center.

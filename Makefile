@@ -21,7 +21,7 @@ COUNTER := $(CURDIR)/target/tools-$(GUNGRAUN)/bin/gungraun-runner
 
 MEMCHECK := --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
 
-.PHONY: help bench test test-python test-peers test-rust kernel peers lint constraints clean \
+.PHONY: help bench test test-python test-peers test-rust kernel peers lint constraints docs clean \
     instructions memcheck fuzz roofline growth wheel sdist test-wheel test-sdist
 
 help:
@@ -38,13 +38,14 @@ help:
 	@echo 'make growth        time of an iteration against the number of rows (ARGS="--largest 1e8")'
 	@echo 'make wheel         build the wheel into dist/ (make sdist: the source distribution)'
 	@echo 'make test-wheel    (test-sdist) build the wheel, install it into an empty environment, run the tests of the library there'
+	@echo 'make docs     build the documentation into docs/_build'
 	@echo 'make constraints   resolve the pins of constraints.txt again'
 	@echo 'make clean    remove the environment and what was built; data and results stay'
 
 bench: $(KERNEL)
 	$(BIN)/python runner.py --sizes 1e3..1e6 $(ARGS)
 
-test: lint test-rust test-python
+test: lint docs test-rust test-python
 
 test-python: $(KERNEL)
 	$(BIN)/python -m pytest
@@ -118,24 +119,27 @@ lint: $(KERNEL)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 
+docs: $(KERNEL)
+	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env --builder html docs docs/_build
+
 # uv, because pip installs an extra only together with the project, which is built apart.
 peers: $(DEPENDENCIES)
 	$(BIN)/uv pip install --quiet --compile-bytecode --constraints constraints.txt \
 	    --requirements pyproject.toml --extra peers
 
 constraints: $(DEPENDENCIES)
-	$(BIN)/uv pip compile pyproject.toml --group bench --group dev --all-extras --universal \
+	$(BIN)/uv pip compile pyproject.toml --group bench --group dev --group docs --all-extras --universal \
 	    --python-version 3.11 --no-header --no-annotate --upgrade --quiet --output-file constraints.txt
 
 clean:
-	rm -rf $(VENV) target
+	rm -rf $(VENV) target docs/_build
 
 $(DEPENDENCIES): pyproject.toml constraints.txt
 	@command -v cargo >/dev/null || { echo 'error: no cargo; install Rust 1.89 or newer' >&2; exit 1; }
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --group bench --group dev
+	$(BIN)/python -m pip install --quiet --group bench --group dev --group docs
 	@touch $@
 
 $(KERNEL): $(DEPENDENCIES) $(RUST_FILES)

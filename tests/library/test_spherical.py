@@ -150,3 +150,8 @@ def test_directions_that_lengths_hide_from_kmeans_are_found() -> None:
     spherical = SphericalKMeans(2, random_state=0).fit(X).labels_
     assert len(set(zip(spherical, truth, strict=True))) == 2
     assert len(set(zip(KMeans(2, init=X[[0, 1]]).fit(X).labels_, truth, strict=True))) > 2
+
+
+def test_a_stream_is_refused() -> None:
+    with pytest.raises(TypeError, match="has no fit_stream"):
+        SphericalKMeans(2).fit_stream([_directions()])

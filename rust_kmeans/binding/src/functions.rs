@@ -112,6 +112,63 @@ pub(crate) fn fit<'py>(
     ))
 }
 
+/// Find the labels of a block of rows, and its sums: what an iteration of k-means needs of it.
+///
+/// Parameters
+/// ----------
+/// X : ndarray of shape (n_samples, n_features), float32 or float64
+///     The block; any strides.
+/// centers : ndarray of shape (n_clusters, n_features), dtype of X
+///     The centers.
+/// sample_weight : ndarray of shape (n_samples,), default=None
+///     Weights, finite and not negative; None for 1 each.
+/// scale : Scale, default=None
+///     The merged `block_scale` of all blocks whose partials will be merged; None for that of this block alone.
+/// check : bool, default=True
+///     Whether a pass proves first that the block is finite and within `scale`. False is for a block whose own scale
+///     is in it.
+/// n_threads : int or None, default=1
+///     Threads; None for the default of `KMeans`. The result does not depend on it.
+///
+/// Returns
+/// -------
+/// labels : ndarray of shape (n_samples,), int32
+///     Nearest center of each row by float64 distances; of equal distances the lowest index.
+/// partial : Partial
+///     Sums, counts and inertia of the block.
+///
+/// Raises
+/// ------
+/// ValueError
+///     For shapes, weights and values that are not valid, the first NaN or infinity by its row and column.
+/// TypeError
+///     For what is no array of float32 or float64.
+/// MemoryError
+///     If there is no memory for the result.
+///
+/// Notes
+/// -----
+/// Sums do not depend on the order of their terms (Demmel and Nguyen): merged partials of blocks are the same bits as
+/// the partial of all rows at once.
+///
+/// References
+/// ----------
+/// J. Demmel, H. D. Nguyen, Parallel reproducible summation, IEEE Trans. Computers 64 (2015).
+///
+/// Examples
+/// --------
+/// >>> import numpy as np
+/// >>> from rust_kmeans import assign_block, block_scale
+/// >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+/// >>> centers = X[[0, 3]]
+/// >>> scale = block_scale(X[:4]).merge(block_scale(X[4:]))
+/// >>> labels, partial = assign_block(X[:4], centers, scale=scale)
+/// >>> labels
+/// array([0, 0, 0, 1], dtype=int32)
+/// >>> _, other = assign_block(X[4:], centers, scale=scale)
+/// >>> partial.merge(other).centers(centers)
+/// array([[ 1.,  2.],
+///        [10.,  2.]])
 #[pyfunction]
 #[pyo3(
     signature = (X, centers, *, sample_weight=None, scale=None, check=true, n_threads=Some(1)),
@@ -155,6 +212,35 @@ pub(crate) fn assign_block<'py>(
     ))
 }
 
+/// Find the ranges of a block of rows, which `assign_block` needs so that partials of blocks can be merged.
+///
+/// Parameters
+/// ----------
+/// X : ndarray of shape (n_samples, n_features), float32 or float64
+///     The block; any strides.
+/// sample_weight : ndarray of shape (n_samples,), default=None
+///     Weights, finite and not negative; None for 1 each.
+/// n_threads : int or None, default=1
+///     Threads; None for the default of `KMeans`.
+///
+/// Returns
+/// -------
+/// Scale
+///     The ranges; those of several blocks are merged by `Scale.merge`.
+///
+/// Raises
+/// ------
+/// ValueError
+///     For shapes, weights and values that are not valid, the first NaN or infinity by its row and column.
+/// TypeError
+///     For what is no array of float32 or float64.
+///
+/// Examples
+/// --------
+/// >>> import numpy as np
+/// >>> from rust_kmeans import block_scale
+/// >>> block_scale(np.array([[1.0, 2], [10, 0]])).highest
+/// array([10.,  2.])
 #[pyfunction]
 #[pyo3(
     signature = (X, sample_weight=None, *, n_threads=Some(1)),
@@ -293,6 +379,20 @@ pub(crate) fn random_rows<'py>(
     .map(|seeds| seeds_tuple(py, seeds)))
 }
 
+/// Say which kernel runs here, and how.
+///
+/// Returns
+/// -------
+/// dict
+///     ``version``; ``isa``, the instruction set used ("scalar", "neon", "avx2" or "avx512"); ``isa_available``,
+///     a list of those of this machine; ``n_threads``, the number of threads when none is asked for; ``profile``,
+///     how the kernel was built ("release" or "debug").
+///
+/// Examples
+/// --------
+/// >>> from rust_kmeans import kernel_info
+/// >>> kernel_info()["isa"] in kernel_info()["isa_available"]
+/// True
 #[pyfunction]
 pub(crate) fn kernel_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let info = PyDict::new(py);

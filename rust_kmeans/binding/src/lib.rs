@@ -1,4 +1,11 @@
-//! `rust_kmeans._core`: the numerical core as Python sees it. Types and docstrings are in `_core.pyi`.
+//! `rust_kmeans._core`: the numerical core as Python sees it. Types are in `_core.pyi`; what `rust_kmeans` exports has its
+//! docstring here.
+
+#![expect(
+    clippy::doc_markdown,
+    clippy::doc_link_with_quotes,
+    reason = "docstrings of Python are in numpydoc's form"
+)]
 
 mod arrays;
 mod fits;

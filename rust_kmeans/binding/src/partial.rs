@@ -8,6 +8,22 @@ use rust_kmeans_core as core;
 use crate::arrays::Vector;
 use crate::run::to_python;
 
+/// Ranges of the features, largest weight and number of rows of some blocks.
+///
+/// Made by `block_scale`. Immutable; can be pickled and compared.
+///
+/// Attributes
+/// ----------
+/// n_rows : int
+///     Number of rows.
+/// n_features : int
+///     Number of features.
+/// max_weight : float
+///     Largest weight; 1 without weights.
+/// lowest : ndarray of shape (n_features,), float64
+///     Smallest value of each feature, in units of X.
+/// highest : ndarray of shape (n_features,), float64
+///     Largest value of each feature, in units of X.
 #[pyclass(frozen, eq, module = "rust_kmeans._core")]
 #[derive(PartialEq)]
 pub(crate) struct Scale(pub(crate) core::Scale);
@@ -22,31 +38,52 @@ type ScaleState<'py> = (
 
 #[pymethods]
 impl Scale {
+    /// Number of rows.
     #[getter]
     fn n_rows(&self) -> u64 {
         self.0.n_rows
     }
 
+    /// Number of features.
     #[getter]
     fn n_features(&self) -> usize {
         self.0.n_features()
     }
 
+    /// Largest weight; 1 without weights.
     #[getter]
     fn max_weight(&self) -> f64 {
         self.0.max_weight
     }
 
+    /// Smallest value of each feature, shape (n_features,), in units of X.
     #[getter]
     fn lowest<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         self.0.lowest.clone().into_pyarray(py)
     }
 
+    /// Largest value of each feature, shape (n_features,), in units of X.
     #[getter]
     fn highest<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         self.0.highest.clone().into_pyarray(py)
     }
 
+    /// Return the scale of the rows of both.
+    ///
+    /// Parameters
+    /// ----------
+    /// other : Scale
+    ///     The scale of other rows.
+    ///
+    /// Returns
+    /// -------
+    /// Scale
+    ///     The widest ranges and the sum of the rows, in whichever order scales are merged.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError
+    ///     If the number of features differs.
     fn merge(&self, other: &Self) -> PyResult<Self> {
         let mut merged = self.0.clone();
         merged.merge(&other.0).map_err(|error| to_python(&error))?;
@@ -93,6 +130,20 @@ impl Scale {
     }
 }
 
+/// Sums, counts and inertia of some rows under some centers.
+///
+/// Made by `assign_block`. Immutable; can be pickled and compared.
+///
+/// Attributes
+/// ----------
+/// n_rows : int
+///     Number of rows.
+/// sums : ndarray of shape (n_clusters, n_features), float64
+///     Weighted sums of the rows of each cluster, in units of X.
+/// counts : ndarray of shape (n_clusters,), float64
+///     Weight of the rows of each cluster.
+/// inertia : float
+///     Weighted sum of squared distances to the centers used, in squared units of X.
 #[pyclass(frozen, eq, module = "rust_kmeans._core")]
 #[derive(PartialEq)]
 pub(crate) struct Partial(pub(crate) core::Partial);
@@ -102,32 +153,70 @@ type RestorePair<'py> = (Vector<'py, f64>, Vector<'py, f64>);
 
 #[pymethods]
 impl Partial {
+    /// Number of rows.
     #[getter]
     fn n_rows(&self) -> u64 {
         self.0.n_rows()
     }
 
+    /// Weighted sums of the rows of each cluster, shape (n_clusters, n_features), in units of X.
     #[getter]
     fn sums<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray2<f64>> {
         self.0.sums().into_pyarray(py)
     }
 
+    /// Weight of the rows of each cluster, shape (n_clusters,).
     #[getter]
     fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         self.0.counts().into_pyarray(py)
     }
 
+    /// Weighted sum of squared distances to the centers used, in squared units of X.
     #[getter]
     fn inertia(&self) -> f64 {
         self.0.inertia()
     }
 
+    /// Return the partial of the rows of both.
+    ///
+    /// Parameters
+    /// ----------
+    /// other : Partial
+    ///     The partial of other rows.
+    ///
+    /// Returns
+    /// -------
+    /// Partial
+    ///     The same bits in whichever order partials are merged.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError
+    ///     Unless scale and centers were the same.
     fn merge(&self, other: &Self) -> PyResult<Self> {
         let mut merged = self.0.clone();
         merged.merge(&other.0).map_err(|error| to_python(&error))?;
         Ok(Self(merged))
     }
 
+    /// Return the means of the clusters.
+    ///
+    /// Parameters
+    /// ----------
+    /// old : ndarray of shape (n_clusters, n_features), float32 or float64
+    ///     The centers that clusters without weight keep.
+    ///
+    /// Returns
+    /// -------
+    /// ndarray of shape (n_clusters, n_features), dtype of `old`
+    ///     The centers of the next iteration.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError
+    ///     If the shape differs from that of the centers used.
+    /// TypeError
+    ///     For what is no array of float32 or float64.
     fn centers<'py>(&self, old: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = old.py();
         match crate::arrays::Matrix::new("old", old)? {

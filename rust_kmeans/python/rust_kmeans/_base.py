@@ -44,7 +44,29 @@ class CentersMixin(
     def fit_predict(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> NDArray[np.int32]:
-        """Find the centers; return `labels_`, shape (n_samples,). Parameters and errors as in `fit`."""
+        """Find the centers; return the label of each sample.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, as `fit` takes them.
+        y : ignored
+            For scikit-learn's interface.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, finite and not negative; None for 1 each.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int32
+            `labels_`.
+
+        Raises
+        ------
+        ValueError
+            For parameters, shapes and values that are not valid.
+        TypeError
+            For data that are not numbers.
+        """
         return self.fit(X, sample_weight=sample_weight).labels_
 
     def predict(self, X: ArrayLike) -> NDArray[np.int32]:
@@ -68,16 +90,75 @@ class CentersMixin(
         return _data.predict(self._samples(X), self.cluster_centers_, self.n_threads)
 
     def transform(self, X: ArrayLike) -> Floats:
-        """Return the distance of each sample to each center, shape (n_samples, n_clusters), in units of X."""
+        """Return the distance of each sample to each center.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, converted to the dtype of the centers.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters), dtype of the centers
+            Euclidean distances, in units of X.
+
+        Raises
+        ------
+        ValueError
+            For shapes and values that are not valid.
+        """
         distances: Floats = euclidean_distances(self._samples(X), self.cluster_centers_)
         return distances
 
     def fit_transform(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Floats:
-        """Find the centers; return the distances to them, as `transform`."""
+        """Find the centers; return the distance of each sample to each of them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, as `fit` takes them.
+        y : ignored
+            For scikit-learn's interface.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, finite and not negative; None for 1 each.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters), dtype of the centers
+            As `transform` returns.
+
+        Raises
+        ------
+        ValueError
+            For parameters, shapes and values that are not valid.
+        TypeError
+            For data that are not numbers.
+        """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
-        """Return the negative of the inertia of X under the centers, in squared units of X."""
+        """Return the negative of the inertia of X under the centers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, converted to the dtype of the centers.
+        y : ignored
+            For scikit-learn's interface.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, finite and not negative; None for 1 each.
+
+        Returns
+        -------
+        float
+            The negative of the weighted sum of squared distances to the nearest centers, in squared units
+            of X.
+
+        Raises
+        ------
+        ValueError
+            For shapes and values that are not valid.
+        """
         data = self._samples(X)
         labels = _data.predict(data, self.cluster_centers_, self.n_threads)
         weights = weights_of(sample_weight)

@@ -72,7 +72,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         Nearest center of each sample; of equal distances the lowest index.
     inertia_ : float
         Weighted sum of squared distances to the nearest centers, in squared units of X.
-    inertia_history_ : ndarray of shape (n_iter_,), float64
+    inertia_history_ : ndarray of shape (`n_iter_`,), float64
         For each iteration of the best run the inertia of the labels it found, under the centers they were
         found with, in squared units of X. Computed from the sums of the clusters, with an error of some 1e-15
         times the weight of all samples times the squared range of X; with `sample_weight`, range times
@@ -85,7 +85,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         What the best run used: "hamerly" if bounds proved labels in some iteration.
     n_features_in_ : int
         Features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if X had names.
 
     Notes
@@ -573,6 +573,15 @@ def kmeans_plusplus(
     References
     ----------
     D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rust_kmeans import kmeans_plusplus
+    >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> centers, indices = kmeans_plusplus(X, 2, random_state=0)
+    >>> bool((X[indices] == centers).all())
+    True
     """
     data = check_array(X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite=False)
     if x_squared_norms is not None:
@@ -620,10 +629,12 @@ def k_means(
         Number of clusters, at most the number of samples.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights, finite and not negative; None for 1 each.
-    init, n_init, max_iter, verbose, tol, random_state, copy_x, algorithm, n_threads
+    init, n_init, max_iter, verbose, tol, random_state, copy_x, algorithm
         As for `KMeans`.
     return_n_iter : bool, default=False
         Whether the number of iterations is returned too.
+    n_threads : int or None, default=None
+        As for `KMeans`; the result does not depend on it.
 
     Returns
     -------
@@ -642,6 +653,15 @@ def k_means(
         For parameters, shapes and values that are not valid.
     TypeError
         For data that are not numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rust_kmeans import k_means
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> centers, labels, inertia = k_means(X, 2, random_state=0)
+    >>> inertia
+    16.0
     """
     model = KMeans(
         n_clusters,

@@ -83,7 +83,7 @@ class MiniBatchKMeans(CentersMixin):
         Batches taken in.
     n_features_in_ : int
         Features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if X had names.
 
     Notes

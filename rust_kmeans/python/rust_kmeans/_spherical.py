@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from numpy.typing import ArrayLike
 from sklearn.metrics.pairwise import cosine_distances
@@ -22,7 +22,10 @@ class SphericalKMeans(KMeans):
     label is that of the nearest center, the one with the largest cosine. Fits minimise the sum of squared
     euclidean distances on the unit sphere, Σ w ‖x − c‖² = 2 Σ w (1 − cos(x, c)), by Lloyd's algorithm.
 
-    Parameters are those of `KMeans`; starting centers that are given are scaled to unit length too.
+    Parameters
+    ----------
+    n_clusters, init, n_init, max_iter, tol, verbose, random_state, copy_x, algorithm, n_threads
+        As for `KMeans`; starting centers that are given are scaled to unit length too.
 
     Attributes
     ----------
@@ -32,8 +35,16 @@ class SphericalKMeans(KMeans):
         Nearest center of each sample; of equal distances the lowest index.
     inertia_ : float
         Weighted sum of 2 (1 − cos) between the samples and their centers; without unit.
-    n_iter_, algorithm_, n_features_in_, feature_names_in_
-        As for `KMeans`.
+    inertia_history_ : ndarray of shape (`n_iter_`,), float64
+        For each iteration of the best run the inertia of the labels it found, as for `KMeans`.
+    n_iter_ : int
+        Iterations of the best run.
+    algorithm_ : {"lloyd", "hamerly"}
+        What the best run used, as for `KMeans`.
+    n_features_in_ : int
+        Features seen in `fit`.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if X had names.
 
     Notes
     -----
@@ -58,13 +69,70 @@ class SphericalKMeans(KMeans):
 
     _spherical: ClassVar[bool] = True
 
+    def fit_stream(self, batches: object) -> Self:
+        """Refuse: streams are not scaled, and their means are not either.
+
+        Parameters
+        ----------
+        batches : ignored
+            As for `KMeans`.
+
+        Returns
+        -------
+        SphericalKMeans
+            Never.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        msg = "SphericalKMeans has no fit_stream: use fit, or KMeans.fit_stream for euclidean distances."
+        raise TypeError(msg)
+
     def transform(self, X: ArrayLike) -> Floats:
-        """Return the cosine distance 1 − cos of each sample to each center, shape (n_samples, n_clusters)."""
+        """Return the cosine distance of each sample to each center.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, converted to the dtype of the centers.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters), dtype of the centers
+            1 − cos, from 0 to 2.
+
+        Raises
+        ------
+        ValueError
+            For shapes and values that are not valid, and samples of zeros.
+        """
         distances: Floats = cosine_distances(self._samples(X), self.cluster_centers_)
         return distances
 
     def score(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> float:
-        """Return the negative of the weighted sum of 2 (1 − cos) of X under the centers."""
+        """Return the negative of what `fit` makes small.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, converted to the dtype of the centers.
+        y : ignored
+            For scikit-learn's interface.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, finite and not negative; None for 1 each.
+
+        Returns
+        -------
+        float
+            The negative of the weighted sum of 2 (1 − cos) between the samples and their centers.
+
+        Raises
+        ------
+        ValueError
+            For shapes and values that are not valid, and samples of zeros.
+        """
         return super().score(X, y, sample_weight)
 
     def _training_data(self, X: ArrayLike) -> Samples:

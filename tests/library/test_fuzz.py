@@ -204,7 +204,7 @@ anything: st.SearchStrategy[Any] = st.one_of(
     st.booleans(),
     st.text(max_size=5),
     st.binary(max_size=5),
-    st.sampled_from(["k-means++", "random", "auto", "lloyd", "hamerly"]),
+    st.sampled_from(["k-means++", "random", "auto", "lloyd", "hamerly", "yinyang"]),
     st.lists(st.sampled_from(NUMBERS), max_size=4),
     st.lists(st.lists(st.floats(), max_size=3), max_size=3),
     st.builds(Hostile),
@@ -263,7 +263,7 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
         "n_local_trials": draw(st.sampled_from([None, 1, 5])),
         "max_iter": draw(st.sampled_from([1, 2, 300])),
         "tol": draw(st.sampled_from([0.0, 1e-4])),
-        "algorithm": draw(st.sampled_from(["auto", "lloyd", "hamerly"])),
+        "algorithm": draw(st.sampled_from(["auto", "lloyd", "hamerly", "yinyang"])),
         "spherical": draw(st.booleans()),
         "n_threads": draw(st.sampled_from([None, 1, 2])),
     }

@@ -73,7 +73,7 @@ def test_the_objective_never_rises() -> None:
     assert inertias[-1] < inertias[0]
 
 
-@pytest.mark.parametrize("algorithm", ["lloyd", "hamerly"])
+@pytest.mark.parametrize("algorithm", ["lloyd", "hamerly", "yinyang"])
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_bits_do_not_depend_on_threads_or_algorithm(algorithm: Any, n_threads: int) -> None:
     X = _directions(20_000, 10).astype(np.float32)

@@ -88,6 +88,8 @@ enum Method {
     Lloyd,
     /// Samples whose label bounds prove are skipped
     Hamerly,
+    /// The same, others compared with groups of centers that bounds do not exclude
+    Yinyang,
 }
 
 impl From<Method> for Algorithm {
@@ -96,6 +98,7 @@ impl From<Method> for Algorithm {
             Method::Auto => Self::Auto,
             Method::Lloyd => Self::Lloyd,
             Method::Hamerly => Self::Hamerly,
+            Method::Yinyang => Self::Yinyang,
         }
     }
 }

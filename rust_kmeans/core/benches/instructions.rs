@@ -27,6 +27,7 @@ const NARROW: Shape = (20_000, 2, 8);
 const USUAL: Shape = (20_000, 10, 10);
 const SQUARE: Shape = (4_000, 64, 64);
 const WIDE: Shape = (1_000, 784, 10);
+const MANY: Shape = (1_000, 256, 64);
 
 /// Input of one count, made outside of it.
 struct Case<T> {
@@ -96,6 +97,7 @@ fn fit<T: Element>(case: &Case<T>) -> Fit<T> {
 #[bench::bounded_usual(USUAL, Algorithm::Hamerly)]
 #[bench::bounded_square(SQUARE, Algorithm::Hamerly)]
 #[bench::bounded_wide(WIDE, Algorithm::Hamerly)]
+#[bench::grouped_many(MANY, Algorithm::Yinyang)]
 #[bench::auto_usual(USUAL, Algorithm::Auto)]
 #[bench::auto_square(SQUARE, Algorithm::Auto)]
 fn fit_float32(case: Case<f32>) -> Fit<f32> {

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use ndarray::ArrayView2;
 
-use crate::bounds::Drift;
+use crate::bounds::{Drift, Totals};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactSum, ExactTable, Grid};
-use crate::kernel::{BLOCK, Isa, Move, Moving, Packed, Scratch, own_distances};
+use crate::kernel::{BLOCK, Grouped, Isa, Move, Moving, Packed, Scratch, own_distances};
 use crate::partial::Partial;
 use crate::pool::{Pool, cost, rows_per_piece};
 use crate::scale::{Scale, check_centers};
@@ -174,6 +174,7 @@ struct Tally {
     sums: ExactTable,
     changed: usize,
     screened: usize,
+    pairs: usize,
     inertia: ExactSum,
 }
 
@@ -224,6 +225,8 @@ pub(crate) struct Found {
     pub(crate) changed: usize,
     /// Rows the kernel screened.
     pub(crate) screened: usize,
+    /// With how many centers it compared them, for all rows together.
+    pub(crate) pairs: usize,
     /// Where it was wanted.
     pub(crate) inertia: ExactSum,
 }
@@ -235,6 +238,7 @@ impl Found {
         for tally in team.iter_mut().map(|worker| &mut worker.tallies[run]) {
             found.changed += std::mem::take(&mut tally.changed);
             found.screened += std::mem::take(&mut tally.screened);
+            found.pairs += std::mem::take(&mut tally.pairs);
             found.inertia.merge(std::mem::take(&mut tally.inertia));
             sums.merge(&tally.sums);
             tally.sums.clear();
@@ -266,8 +270,27 @@ pub(crate) enum How<'a, T> {
     Bounded {
         margins: &'a mut [T],
         drift: &'a Drift<T>,
+        groups: Option<Visited<'a, T>>,
         trust: bool,
     },
+}
+
+/// The bounds of some rows by groups of centers ([`crate::bounds::GroupBounds`]).
+pub(crate) struct Visited<'a, T> {
+    pub(crate) lower: &'a mut [T],
+    pub(crate) drift: &'a Totals<T>,
+    pub(crate) grouped: &'a Grouped<T>,
+}
+
+impl<T: Element> Visited<'_, T> {
+    /// Takes the first rows off.
+    fn split_off(&mut self, rows: usize) -> Self {
+        let bounds = rows * self.grouped.n_groups();
+        Self {
+            lower: self.lower.split_off_mut(..bounds).unwrap_or_default(),
+            ..*self
+        }
+    }
 }
 
 /// What one run does on a pass over some rows: it relabels them and, with the job's grids, moves each row whose label
@@ -379,10 +402,12 @@ impl<'a, 'd, T: Element> Visit<'a, 'd, T> {
                 How::Bounded {
                     margins,
                     drift,
+                    groups,
                     trust,
                 } => How::Bounded {
                     margins: margins.split_off_mut(..rows).unwrap_or_default(),
                     drift,
+                    groups: groups.as_mut().map(|groups| groups.split_off(rows)),
                     trust: *trust,
                 },
             },
@@ -400,6 +425,7 @@ impl<'a, 'd, T: Element> Visit<'a, 'd, T> {
             How::Bounded {
                 margins,
                 drift,
+                groups,
                 trust,
             } => {
                 let mut part = Part {
@@ -407,6 +433,7 @@ impl<'a, 'd, T: Element> Visit<'a, 'd, T> {
                     labels,
                     margins,
                     drift,
+                    groups,
                 };
                 if trust {
                     part.screen_doubtful(&job, worker);
@@ -434,10 +461,15 @@ struct Part<'a, T> {
     labels: &'a mut [i32],
     margins: &'a mut [T],
     drift: &'a Drift<T>,
+    groups: Option<Visited<'a, T>>,
 }
 
 impl<T: Element> Part<'_, T> {
+    /// Screens all rows. Bounds by groups are left to when a row is first in doubt: many rows never are.
     fn screen_all(&mut self, job: &Job<'_, '_, T>, worker: &mut Worker<T>) {
+        if let Some(groups) = &mut self.groups {
+            groups.lower.fill(T::from_f64(f64::NEG_INFINITY));
+        }
         for first in (0..self.labels.len()).step_by(BLOCK) {
             let rows = first..self.labels.len().min(first + BLOCK);
             self.screen_block(rows, job, worker);
@@ -455,8 +487,8 @@ impl<T: Element> Part<'_, T> {
         }
     }
 
-    /// Screens blocks with many rows that are not proven as they lie, and collects those of others into full blocks, each
-    /// screened when the next one is known.
+    /// Screens blocks with many rows that are not proven as they lie, unless there are bounds by groups, and collects those of
+    /// others into full blocks, each screened when the next one is known.
     fn screen_doubtful(&mut self, job: &Job<'_, '_, T>, worker: &mut Worker<T>) {
         /// Of a block, rows in doubt from which on all are screened: reading rows in their order costs less.
         const MANY: u32 = 48;
@@ -469,7 +501,7 @@ impl<T: Element> Part<'_, T> {
                 &self.margins[rows.clone()],
                 self.drift.high(),
             );
-            if doubtful.count_ones() >= MANY {
+            if doubtful.count_ones() >= MANY && self.groups.is_none() {
                 self.screen_block(rows, job, worker);
                 continue;
             }
@@ -500,7 +532,17 @@ impl<T: Element> Part<'_, T> {
         job: &Job<'_, '_, T>,
         worker: &mut Worker<T>,
     ) {
-        job.screen::<true>(job.data.listed(rows, following), worker);
+        let source = job.data.listed(rows, following);
+        match &mut self.groups {
+            None => job.screen::<true>(source, worker),
+            Some(groups) => {
+                let mut labels = [0; BLOCK];
+                for (label, &row) in labels.iter_mut().zip(rows) {
+                    *label = self.labels[row - self.first];
+                }
+                groups.screen((self.first, rows, &labels), source, job, worker);
+            }
+        }
         let mut count = 0;
         for (i, &row) in rows.iter().enumerate() {
             let (at, new) = (row - self.first, worker.fresh[i]);
@@ -510,6 +552,45 @@ impl<T: Element> Part<'_, T> {
             self.margins[at] = self.drift.store(new, worker.margins[i]);
         }
         job.move_rows(count, worker);
+    }
+}
+
+impl<T: Element> Visited<'_, T> {
+    /// Labels and margins of listed rows, the first of all being row `first`, proven, into the worker; renews their bounds.
+    fn screen(
+        &mut self,
+        (first, rows, labels): (usize, &[usize], &[i32; BLOCK]),
+        source: Source<'_, T>,
+        job: &Job<'_, '_, T>,
+        worker: &mut Worker<T>,
+    ) {
+        let count = self.grouped.n_groups();
+        let (lines, _) = worker.scratch.lower();
+        for (i, &row) in rows.iter().enumerate() {
+            let bounds = &self.lower[(row - first) * count..][..count];
+            for (group, (line, &bound)) in lines.iter_mut().zip(bounds).enumerate() {
+                line.0[i] = self.drift.now(group, bound);
+            }
+        }
+        let found = (job.packed).screen_groups(self.grouped, &source, labels, &mut worker.scratch);
+        let tally = &mut worker.tallies[job.run];
+        tally.screened += rows.len();
+        tally.pairs += found.pairs;
+        let (lines, renewed) = worker.scratch.lower();
+        for (i, &row) in rows.iter().enumerate() {
+            let bounds = &mut self.lower[(row - first) * count..][..count];
+            if found.unproven >> i & 1 == 1 {
+                bounds.fill(T::from_f64(f64::NEG_INFINITY));
+                continue;
+            }
+            let mut left = renewed[i];
+            while left != 0 {
+                let group = left.trailing_zeros() as usize;
+                left &= left - 1;
+                bounds[group] = self.drift.store(group, lines[group].0[i]);
+            }
+        }
+        job.take_screened::<true>(found.unproven, &source, worker);
     }
 }
 
@@ -526,8 +607,21 @@ impl<T: Element> Job<'_, '_, T> {
     /// Labels (and margins) of at most a block of rows, proven, into the worker.
     #[inline]
     fn screen<const MARGINS: bool>(&self, source: Source<'_, T>, worker: &mut Worker<T>) {
-        let mut unproven = self.packed.screen::<MARGINS>(&source, &mut worker.scratch);
-        worker.tallies[self.run].screened += source.len();
+        let unproven = self.packed.screen::<MARGINS>(&source, &mut worker.scratch);
+        let tally = &mut worker.tallies[self.run];
+        tally.screened += source.len();
+        tally.pairs += source.len() * self.packed.k();
+        self.take_screened::<MARGINS>(unproven, &source, worker);
+    }
+
+    /// Takes labels (and margins) from the worker's scratch, and decides those that are not proven.
+    #[inline]
+    fn take_screened<const MARGINS: bool>(
+        &self,
+        mut unproven: u64,
+        source: &Source<'_, T>,
+        worker: &mut Worker<T>,
+    ) {
         worker.fresh = worker.scratch.labels();
         if MARGINS {
             worker.margins = worker.scratch.margins();

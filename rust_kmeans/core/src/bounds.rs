@@ -15,6 +15,12 @@
 //! taken relative to a cumulative sum is that of J. Drake and G. Hamerly, *Accelerated k-means with adaptive distance
 //! bounds*, OPT 2012.
 //!
+//! # Groups
+//! For many centers of many features a sample also keeps a lower bound on its distance to each of a few groups of centers, its own
+//! center left out. Such a bound shrinks by the largest movement of the group's centers, kept and stored in the same way. A
+//! sample in doubt computes the distance to its own center, and then only those to groups whose bound is not above it. Groups
+//! are formed once. This is the filter of Y. Ding, Y. Zhao, X. Shen, M. Musuvathi, T. Mytkowicz, *Yinyang k-means*, ICML 2015.
+//!
 //! # Why it is exact
 //! Sums of drift are rounded up where they are compared and down where they are stored, margins down
 //! ([`crate::kernel`]), and movements, computed in float64, are enlarged by more than their rounding. Margins and
@@ -23,51 +29,98 @@
 
 use crate::element::Element;
 use crate::error::{Result, try_vec};
-use crate::kernel::slack;
+use crate::kernel::{Grouped, slack};
 
-/// Margins of the samples, and how far centers have moved.
+/// What is known of the samples, and how far centers have moved.
 pub(crate) struct Bounds<T> {
     /// For each sample its margin plus the drift of its label when that was found, rounded down.
     pub(crate) margins: Vec<T>,
     pub(crate) drift: Drift<T>,
+    pub(crate) groups: Option<GroupBounds<T>>,
+}
+
+/// Bounds by groups of centers.
+pub(crate) struct GroupBounds<T> {
+    /// For each sample and group a lower bound on the distances to the group's centers but its own plus the drift of the group
+    /// when that was found, rounded down; all of a sample together.
+    pub(crate) lower: Vec<T>,
+    /// For each group Σ max p(c).
+    pub(crate) drift: Totals<T>,
+    pub(crate) grouped: Grouped<T>,
 }
 
 /// For each center Σ p(c) + max_{c' ≠ c} p(c').
 pub(crate) struct Drift<T> {
+    totals: Totals<T>,
+    movement: Vec<f64>,
+}
+
+/// Sums of movements that only grow.
+pub(crate) struct Totals<T> {
     total: Vec<f64>,
     /// The same, rounded down and up.
     low: Vec<T>,
     high: Vec<T>,
-    movement: Vec<f64>,
 }
 
 impl<T: Element> Bounds<T> {
     /// Bounds that prove nothing, for `n` samples and `k` centers.
-    pub(crate) fn new(n: usize, k: usize) -> Result<Self> {
+    pub(crate) fn new(n: usize, k: usize, grouped: Option<Grouped<T>>) -> Result<Self> {
         let what = "the bounds";
+        let drift = Drift {
+            totals: Totals::new(k)?,
+            movement: try_vec(what, k, 0.0)?,
+        };
+        let groups = match grouped {
+            None => None,
+            Some(grouped) => Some(GroupBounds {
+                lower: try_vec(what, n * grouped.n_groups(), T::default())?,
+                drift: Totals::new(grouped.n_groups())?,
+                grouped,
+            }),
+        };
         Ok(Self {
             margins: try_vec(what, n, T::default())?,
-            drift: Drift {
-                total: try_vec(what, k, 0.0)?,
-                low: try_vec(what, k, T::default())?,
-                high: try_vec(what, k, T::default())?,
-                movement: try_vec(what, k, 0.0)?,
-            },
+            drift,
+            groups,
         })
     }
-}
 
-impl<T: Element> Drift<T> {
     /// Starts from 0: all margins are about to be stored anew.
     pub(crate) fn reset(&mut self) {
-        self.total.fill(0.0);
-        self.round();
+        self.drift.totals.reset();
+        if let Some(groups) = &mut self.groups {
+            groups.drift.reset();
+        }
     }
 
     /// Centers have moved.
     pub(crate) fn advance(&mut self, old: &[T], new: &[T]) {
-        let d = old.len() / self.total.len();
-        let enlarged = 1.0 + 8.0 * slack(d);
+        self.drift.advance(old, new);
+        if let Some(groups) = &mut self.groups {
+            groups.advance(&self.drift.movement, old.len());
+        }
+    }
+}
+
+impl<T: Element> GroupBounds<T> {
+    fn advance(&mut self, movement: &[f64], size: usize) {
+        let enlarged = enlarged(size / movement.len());
+        for (group, total) in self.drift.total.iter_mut().enumerate() {
+            let members = self.grouped.group_of().iter().zip(movement);
+            let largest = members
+                .filter(|&(&of, _)| of == group)
+                .fold(0.0_f64, |largest, (_, &movement)| largest.max(movement));
+            grow(total, largest * enlarged);
+        }
+        self.drift.round();
+    }
+}
+
+impl<T: Element> Drift<T> {
+    fn advance(&mut self, old: &[T], new: &[T]) {
+        let d = old.len() / self.movement.len();
+        let enlarged = enlarged(d);
         let (mut largest, mut fastest, mut second) = (0.0_f64, 0, 0.0_f64);
         let centers = old.chunks_exact(d).zip(new.chunks_exact(d));
         for (c, (movement, (old, new))) in self.movement.iter_mut().zip(centers).enumerate() {
@@ -82,12 +135,39 @@ impl<T: Element> Drift<T> {
                 second = second.max(*movement);
             }
         }
-        for (c, (total, &own)) in self.total.iter_mut().zip(&self.movement).enumerate() {
+        let totals = self.totals.total.iter_mut();
+        for (c, (total, &own)) in totals.zip(&self.movement).enumerate() {
             let others = if c == fastest { second } else { largest };
-            if own + others > 0.0 {
-                *total = (*total + (own + others) * enlarged).next_up();
-            }
+            grow(total, (own + others) * enlarged);
         }
+        self.totals.round();
+    }
+
+    /// What a sample that just got `label` with `margin` stores.
+    #[inline(always)]
+    pub(crate) fn store(&self, label: i32, margin: T) -> T {
+        let at = usize::try_from(label).unwrap_or(usize::MAX);
+        self.totals.store(at, margin)
+    }
+
+    /// What margins are compared with, one entry a center.
+    pub(crate) fn high(&self) -> &[T] {
+        &self.totals.high
+    }
+}
+
+impl<T: Element> Totals<T> {
+    fn new(count: usize) -> Result<Self> {
+        let what = "the bounds";
+        Ok(Self {
+            total: try_vec(what, count, 0.0)?,
+            low: try_vec(what, count, T::default())?,
+            high: try_vec(what, count, T::default())?,
+        })
+    }
+
+    fn reset(&mut self) {
+        self.total.fill(0.0);
         self.round();
     }
 
@@ -109,25 +189,42 @@ impl<T: Element> Drift<T> {
         }
     }
 
-    /// What a sample that just got `label` with `margin` stores.
+    /// A bound that holds now, to be stored: relative to the total `at` a place, rounded down.
     #[inline(always)]
-    pub(crate) fn store(&self, label: i32, margin: T) -> T {
-        let at = usize::try_from(label).unwrap_or(usize::MAX);
+    pub(crate) fn store(&self, at: usize, bound: T) -> T {
         let Some(&drift) = self.low.get(at) else {
             return T::from_f64(f64::NEG_INFINITY);
         };
-        let sum = margin + drift;
-        let size = if sum < T::default() {
-            T::default() - sum
-        } else {
-            sum
-        };
-        sum - size * T::from_f64(4.0 * T::UNIT)
+        rounded_down(bound + drift)
     }
 
-    /// What margins are compared with, one entry a center.
-    pub(crate) fn high(&self) -> &[T] {
-        &self.high
+    /// The bound that holds now, from one stored before for the total `at` a place, rounded down.
+    #[inline(always)]
+    pub(crate) fn now(&self, at: usize, stored: T) -> T {
+        rounded_down(stored.minus(self.high[at]))
+    }
+}
+
+/// Less than a sum or difference by more than its rounding.
+#[inline(always)]
+fn rounded_down<T: Element>(sum: T) -> T {
+    let size = if sum < T::default() {
+        T::default() - sum
+    } else {
+        sum
+    };
+    sum - size * T::from_f64(4.0 * T::UNIT)
+}
+
+/// The factor by which movements are enlarged.
+fn enlarged(d: usize) -> f64 {
+    1.0 + 8.0 * slack(d)
+}
+
+/// Adds a movement, rounded up.
+fn grow(total: &mut f64, movement: f64) {
+    if movement > 0.0 {
+        *total = (*total + movement).next_up();
     }
 }
 

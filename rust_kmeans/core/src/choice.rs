@@ -18,6 +18,9 @@ pub(crate) enum Way {
 const SETTLING: f64 = 0.2;
 /// Least n·d·k for which bounds are tried: below, an iteration takes microseconds.
 const SMALL: usize = 50_000;
+/// Least numbers of features and centers for which bounds by groups are taken: with fewer they save too little.
+const WIDE: usize = 64;
+const MANY: usize = 32;
 /// Most iterations between two trials of the bounds.
 const LONGEST_REST: usize = 32;
 
@@ -26,10 +29,14 @@ const LONGEST_REST: usize = 32;
 pub(crate) struct Choice {
     asked: Algorithm,
     n: usize,
-    /// Cost of a sample: dense, as a survivor of the bounds, and of the bounds' test, in operations.
+    /// Into how many groups bounds put the centers; 0 for a margin alone.
+    groups: usize,
+    /// Cost in operations: of a sample in a dense iteration, of the bounds' test, of a sample that it leaves in doubt, and of a
+    /// distance from that to a center.
     dense: f64,
-    survivor: f64,
     test: f64,
+    survivor: f64,
+    pair: f64,
     next: Way,
     bounded: bool,
     /// Dense iterations left before bounds are tried again, and how many there will be after the next failure.
@@ -38,7 +45,13 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    pub(crate) fn new(asked: Algorithm, n: usize, d: usize, k: usize) -> Self {
+    /// For `n` samples, `d` features, `k` centers, and bounds by `groups` if these are asked for or likely to pay.
+    pub(crate) fn new(asked: Algorithm, (n, d, k): (usize, usize, usize), groups: usize) -> Self {
+        let groups = match asked {
+            Algorithm::Yinyang => groups,
+            Algorithm::Auto if d >= WIDE && k >= MANY => groups,
+            _ => 0,
+        };
         let asked = match asked {
             // One center is everybody's; then, and for tiny problems, there is nothing to save.
             _ if k == 1 => Algorithm::Lloyd,
@@ -46,14 +59,15 @@ impl Choice {
             asked => asked,
         };
         let (k, d) = (k as f64, d as f64);
-        let dense = d * k + 4.0 * d + 4.0 * k + 20.0;
         Self {
             asked,
             n,
-            dense,
-            survivor: dense + d + 40.0,
+            groups,
+            dense: d * k + 4.0 * d + 4.0 * k + 20.0,
             test: 15.0,
-            next: if asked == Algorithm::Hamerly {
+            survivor: 5.0 * d + 60.0,
+            pair: d + 4.0,
+            next: if matches!(asked, Algorithm::Hamerly | Algorithm::Yinyang) {
                 Way::Fill
             } else {
                 Way::Dense
@@ -69,12 +83,20 @@ impl Choice {
         self.next
     }
 
-    /// Takes note of an iteration: how many samples changed their label, and how many the kernel looked at.
-    pub(crate) fn observe(&mut self, changed: usize, looked_at: usize) {
+    /// Into how many groups bounds put the centers; 0 for a margin alone.
+    pub(crate) fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// Takes note of an iteration: how many samples changed their label, how many the kernel looked at, and with how many
+    /// centers it compared them in all.
+    pub(crate) fn observe(&mut self, changed: usize, looked_at: usize, pairs: usize) {
         self.bounded |= self.next == Way::Bounded;
         self.next = match (self.asked, self.next) {
             (Algorithm::Lloyd, _) => Way::Dense,
-            (Algorithm::Hamerly, _) | (Algorithm::Auto, Way::Fill) => Way::Bounded,
+            (Algorithm::Hamerly | Algorithm::Yinyang, _) | (Algorithm::Auto, Way::Fill) => {
+                Way::Bounded
+            }
             (Algorithm::Auto, Way::Dense) => {
                 self.resting = self.resting.saturating_sub(1);
                 if self.resting == 0 && changed as f64 <= SETTLING * self.n as f64 {
@@ -84,7 +106,9 @@ impl Choice {
                 }
             }
             (Algorithm::Auto, Way::Bounded) => {
-                let cost = self.test * self.n as f64 + self.survivor * looked_at as f64;
+                let cost = self.test * self.n as f64
+                    + self.survivor * looked_at as f64
+                    + self.pair * pairs as f64;
                 if cost <= self.dense * self.n as f64 {
                     Way::Bounded
                 } else {
@@ -96,12 +120,13 @@ impl Choice {
         };
     }
 
-    /// What the fit has used: [`Algorithm::Hamerly`] if bounds proved labels in some iteration.
+    /// What the fit has used: [`Algorithm::Yinyang`] or [`Algorithm::Hamerly`] if bounds, by groups or not, proved labels in
+    /// some iteration.
     pub(crate) fn used(&self) -> Algorithm {
-        if self.bounded {
-            Algorithm::Hamerly
-        } else {
-            Algorithm::Lloyd
+        match (self.bounded, self.groups) {
+            (false, _) => Algorithm::Lloyd,
+            (true, 0) => Algorithm::Hamerly,
+            (true, _) => Algorithm::Yinyang,
         }
     }
 }

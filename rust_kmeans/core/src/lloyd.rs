@@ -1,8 +1,8 @@
 //! Lloyd's algorithm, step by step that of scikit-learn's `KMeans(algorithm="lloyd")`.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::assign::{Found, How, Job, Visit, Worker, assign, row_major};
+use crate::assign::{Found, How, Job, Visit, Visited, Worker, assign, row_major};
 use crate::bounds::{Bounds, squared_shift};
 use crate::choice::{Choice, Way};
 use crate::element::Element;
@@ -10,8 +10,8 @@ use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactTable, Grids};
 use crate::history::History;
 use crate::interrupt::{self, Convergence, Interrupt, Seen};
-use crate::kernel::{BLOCK, Isa, Moving, Packed, own_distances};
-use crate::params::{Algorithm, ValidParams};
+use crate::kernel::{BLOCK, Grouped, Isa, Moving, Packed, groups_for, own_distances};
+use crate::params::{Algorithm, Params, ValidParams};
 use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
 use crate::update::{Farthest, means, relocate_empty_clusters, to_unit_length};
@@ -35,7 +35,8 @@ pub struct Fit<T> {
     pub n_iter: usize,
     /// Whether the last iteration changed no label.
     pub strict: bool,
-    /// What was used: [`Algorithm::Hamerly`] if bounds proved labels in some iteration, else [`Algorithm::Lloyd`].
+    /// What was used: [`Algorithm::Hamerly`] or [`Algorithm::Yinyang`] if bounds proved labels in some iteration, else
+    /// [`Algorithm::Lloyd`].
     pub algorithm: Algorithm,
 }
 
@@ -222,7 +223,7 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             labels: try_vec("the labels", n, -1)?,
             next: try_vec("the centers", k * d, T::default())?,
             sums: ExactTable::new(k, d + 1)?,
-            choice: Choice::new(problem.params.algorithm, n, d, k),
+            choice: Self::choice(problem, k),
             bounds: None,
             centers,
             stage: Stage::Moving,
@@ -232,11 +233,21 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
         })
     }
 
+    fn choice(problem: &Problem<'_, T>, k: usize) -> Choice {
+        let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
+        let groups = match problem.data.source(0, 1).across() {
+            1 => groups_for::<T>(k, d),
+            _ => 0,
+        };
+        Choice::new(problem.params.algorithm, (n, d, k), groups)
+    }
+
     /// What a run keeps: labels and bounds, and for each thread the sums.
     fn bytes(problem: &Problem<'_, T>, k: usize, threads: usize) -> usize {
         let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
         let sums = (k * (d + 1)).saturating_mul(2 * size_of::<f64>() * (threads + 1));
-        n.saturating_mul(size_of::<i32>() + size_of::<T>())
+        let bounds = (1 + Self::choice(problem, k).groups()) * size_of::<T>();
+        n.saturating_mul(size_of::<i32>() + bounds)
             .saturating_add(sums)
     }
 
@@ -262,14 +273,31 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             (_, way) => {
                 let bounds = match &mut self.bounds {
                     Some(bounds) => bounds,
-                    none => none.insert(Bounds::new(self.labels.len(), self.packed.k())?),
+                    none => {
+                        let groups = match self.choice.groups() {
+                            0 => None,
+                            groups => {
+                                let isa = self.packed.isa();
+                                Some(group(&self.centers, data.n_columns(), groups, isa)?)
+                            }
+                        };
+                        none.insert(Bounds::new(self.labels.len(), self.packed.k(), groups)?)
+                    }
                 };
                 if way == Way::Fill {
-                    bounds.drift.reset();
+                    bounds.reset();
                 }
                 How::Bounded {
                     margins: &mut bounds.margins,
                     drift: &bounds.drift,
+                    groups: bounds.groups.as_mut().map(|groups| {
+                        groups.grouped.load(&self.packed);
+                        Visited {
+                            lower: &mut groups.lower,
+                            drift: &groups.drift,
+                            grouped: &groups.grouped,
+                        }
+                    }),
                     trust: way == Way::Bounded,
                 }
             }
@@ -303,7 +331,8 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
         if self.stage != Stage::Moving {
             return Ok(Some(found.inertia.value()));
         }
-        self.choice.observe(found.changed, found.screened);
+        self.choice
+            .observe(found.changed, found.screened, found.pairs);
         self.history.note(&self.centers, &self.sums)?;
         self.update();
         self.n_iter += 1;
@@ -358,7 +387,7 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             to_unit_length(&self.centers, d, &mut self.next);
         }
         if let Some(bounds) = &mut self.bounds {
-            bounds.drift.advance(&self.centers, &self.next);
+            bounds.advance(&self.centers, &self.next);
         }
         std::mem::swap(&mut self.centers, &mut self.next);
     }
@@ -381,6 +410,45 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             strict: self.strict,
             algorithm: self.choice.used(),
         })
+    }
+}
+
+/// Puts centers (row-major, `d` columns) into at most so many groups of near ones: by a few iterations of this algorithm on
+/// the centers themselves, from some spread evenly over their order.
+fn group<T: Element>(centers: &[T], d: usize, groups: usize, isa: Isa) -> Result<Grouped<T>> {
+    /// Enough for most centers to find their group; better groups save little.
+    const ITERATIONS: usize = 5;
+    let k = centers.len() / d;
+    let too_large = |_| Error::TooLarge {
+        what: "the centers",
+        rows: k,
+        columns: d,
+    };
+    let rows = ArrayView2::from_shape((k, d), centers).map_err(too_large)?;
+    let start: Vec<_> = (0..groups).map(|group| group * k / groups).collect();
+    let start = rows.select(Axis(0), &start);
+    let params = Params {
+        max_iter: ITERATIONS,
+        algorithm: Algorithm::Lloyd,
+        n_threads: Some(1),
+        isa: Some(isa),
+        ..Params::default()
+    };
+    let fit = lloyd(
+        Rows::new(rows),
+        start.view(),
+        None,
+        &params.check()?,
+        &mut || false,
+    );
+    match fit {
+        Ok(fit) => Grouped::new(&fit.labels, d),
+        // Centers that were given may lie farther out than data can: any groups will do.
+        Err(Error::Overflow { .. }) => {
+            let in_order: Vec<_> = (0..).take(groups).cycle().take(k).collect();
+            Grouped::new(&in_order, d)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -16,18 +16,24 @@ pub enum Algorithm {
     Lloyd,
     /// Samples whose label bounds prove are skipped.
     Hamerly,
+    /// The same, and the others are compared only with the groups of centers that bounds do not exclude. It takes memory
+    /// for one more bound a group: all bounds of a sample fill at most 16 bytes, or a sixteenth of a row. As [`Algorithm::Hamerly`]
+    /// where that leaves fewer than two groups, with fewer than eight centers, and where the features of a row do not lie one
+    /// after the other.
+    Yinyang,
 }
 
 impl Algorithm {
-    const ALL: [Self; 3] = [Self::Auto, Self::Lloyd, Self::Hamerly];
+    const ALL: [Self; 4] = [Self::Auto, Self::Lloyd, Self::Hamerly, Self::Yinyang];
 
-    /// Its name: `auto`, `lloyd`, `hamerly`.
+    /// Its name: `auto`, `lloyd`, `hamerly`, `yinyang`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Lloyd => "lloyd",
             Self::Hamerly => "hamerly",
+            Self::Yinyang => "yinyang",
         }
     }
 }
@@ -39,7 +45,13 @@ impl FromStr for Algorithm {
         Self::ALL
             .into_iter()
             .find(|algorithm| algorithm.name() == name)
-            .ok_or_else(|| parameter("algorithm", name, "it must be auto, lloyd or hamerly"))
+            .ok_or_else(|| {
+                parameter(
+                    "algorithm",
+                    name,
+                    "it must be auto, lloyd, hamerly or yinyang",
+                )
+            })
     }
 }
 

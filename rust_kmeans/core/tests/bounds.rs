@@ -36,7 +36,7 @@ fn check<T: Element>(data: &Array2<T>, start: &Array2<T>, weights: Option<&[f64]
         let (expected, used) = fit(rows, start, weights, Algorithm::Lloyd, how);
         assert_eq!(used, Algorithm::Lloyd);
         for isa in Isa::available() {
-            for algorithm in [Algorithm::Hamerly, Algorithm::Auto] {
+            for algorithm in [Algorithm::Hamerly, Algorithm::Yinyang, Algorithm::Auto] {
                 let (found, _) = fit(rows, start, weights, algorithm, (isa, 1, max_iter));
                 assert!(
                     found == expected,
@@ -66,7 +66,8 @@ proptest! {
 
     #[test]
     fn every_algorithm_gives_the_labels_of_the_dense_one_at_every_iteration(
-        seed in any::<u64>(), n in 20_usize..300, (d, k) in prop_oneof![4 => (1_usize..20, 1_usize..20), 1 => (64_usize..120, 2_usize..5)],
+        seed in any::<u64>(), n in 20_usize..300, (d, k) in prop_oneof![4 => (1_usize..20, 1_usize..20), 1 => (64_usize..120, 2_usize..5),
+            1 => (64_usize..120, 8_usize..40)],
         kind in 0_u8..6, weighted in any::<bool>(),
     ) {
         let mut noise = common::noise(seed);
@@ -148,7 +149,12 @@ fn threads_and_strides_do_not_matter_with_bounds() {
 
 #[test]
 fn an_algorithm_is_known_by_its_name() {
-    for algorithm in [Algorithm::Auto, Algorithm::Lloyd, Algorithm::Hamerly] {
+    for algorithm in [
+        Algorithm::Auto,
+        Algorithm::Lloyd,
+        Algorithm::Hamerly,
+        Algorithm::Yinyang,
+    ] {
         assert_eq!(algorithm.name().parse(), Ok(algorithm));
     }
     assert!(matches!(

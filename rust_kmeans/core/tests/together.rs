@@ -79,7 +79,7 @@ proptest! {
     #[test]
     fn runs_together_are_the_same_bits_as_runs_alone(
         seed in any::<u64>(), n in 1_usize..3000, d in 1_usize..12, sizes in prop::collection::vec(1_usize..20, 1..7),
-        weighted in any::<bool>(), rounded in any::<bool>(), algorithm in 0_usize..3, threads in 1_usize..5,
+        weighted in any::<bool>(), rounded in any::<bool>(), algorithm in 0_usize..4, threads in 1_usize..5,
         max_iter in prop::sample::select(vec![1_usize, 2, 5, 300]), tol in prop::sample::select(vec![0.0, 1e-3, 1.0]),
     ) {
         let mut data = common::blobs::<f64>(n, d, 5, seed);
@@ -93,7 +93,7 @@ proptest! {
         let sizes: Vec<_> = sizes.into_iter().map(|k| k.min(n)).collect();
         let params = Params {
             max_iter,
-            algorithm: [Algorithm::Auto, Algorithm::Lloyd, Algorithm::Hamerly][algorithm],
+            algorithm: [Algorithm::Auto, Algorithm::Lloyd, Algorithm::Hamerly, Algorithm::Yinyang][algorithm],
             n_threads: Some(threads),
             ..Params::default()
         }.check().expect("valid");

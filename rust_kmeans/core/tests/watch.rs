@@ -129,6 +129,7 @@ fn the_history_is_the_same_bits_for_any_threads_and_algorithm() {
         for (algorithm, threads) in [
             (Algorithm::Lloyd, 3),
             (Algorithm::Hamerly, 1),
+            (Algorithm::Yinyang, 1),
             (Algorithm::Auto, 2),
         ] {
             assert_eq!(bits(algorithm, threads), expected);

@@ -16,11 +16,11 @@ Floats = NDArray[Any]
 Samples = Any
 Weights = NDArray[np.float64] | None
 InitName = Literal["k-means++", "k-means||", "random"]
-Algorithm = Literal["auto", "lloyd", "hamerly"]
+Algorithm = Literal["auto", "lloyd", "hamerly", "yinyang"]
 #: What the runs of one fit start from, as `_core.fit` takes it.
 Start = tuple[InitName, int, list[int]] | list[Floats]
 #: Centers, labels, inertia, its history, n_iter, algorithm, clusters in use: what `_core.fit` returns.
-Fit = tuple[Floats, NDArray[np.int32], float, NDArray[np.float64], int, Literal["lloyd", "hamerly"], int]
+Fit = tuple[Floats, NDArray[np.int32], float, NDArray[np.float64], int, Literal["lloyd", "hamerly", "yinyang"], int]
 #: Centers of batches, what weight each has taken in, and rows seen since centers were last reassigned.
 Running = tuple[Floats, NDArray[np.float64], int]
 FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]

@@ -23,7 +23,7 @@ from rust_kmeans._batches import Stream
 from rust_kmeans._data import FLOATS, Fit, Floats, InitName, Samples, Start
 from rust_kmeans._watch import CallbackSupportMixin, FitWatch, is_watched, with_callbacks
 
-Algorithm = Literal["auto", "lloyd", "hamerly", "elkan"]
+Algorithm = Literal["auto", "lloyd", "hamerly", "yinyang", "elkan"]
 # What `fit_stream` may hold of the data to draw starting centers from.
 _SAMPLE_BYTES = 64 << 20
 
@@ -54,11 +54,12 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         Makes the starting centers reproducible. They differ from those scikit-learn draws.
     copy_x : bool, default=True
         Accepted for compatibility; X is not changed.
-    algorithm : {"auto", "lloyd", "hamerly", "elkan"}, default="auto"
+    algorithm : {"auto", "lloyd", "hamerly", "yinyang", "elkan"}, default="auto"
         How labels are found: distances to all centers for every sample ("lloyd"), or only for samples whose
-        label is not proven by bounds ("hamerly", 4 or 8 bytes a sample). "auto" chooses for each iteration.
-        "elkan", scikit-learn's name for bounds, is taken as "hamerly". The result does not depend on it;
-        sparse X always takes "lloyd".
+        label is not proven by bounds ("hamerly", 4 or 8 bytes a sample), and for these only to groups of centers
+        that bounds do not exclude ("yinyang", for wide rows; at most 16 bytes a sample, or a sixteenth of a
+        row if that is more). "auto" chooses for each iteration. "elkan", scikit-learn's name for bounds, is
+        taken as "hamerly". The result does not depend on it; sparse X always takes "lloyd".
     n_threads : int or None, default=None
         Threads. None for ``RAYON_NUM_THREADS`` if that is set, else the CPUs at hand (affinity and cgroup
         quota of the process), but no more than ``OMP_NUM_THREADS``, by which joblib and Dask share the CPUs
@@ -81,8 +82,8 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         changed in the last iteration.
     n_iter_ : int
         Iterations of the best run.
-    algorithm_ : {"lloyd", "hamerly"}
-        What the best run used: "hamerly" if bounds proved labels in some iteration.
+    algorithm_ : {"lloyd", "hamerly", "yinyang"}
+        What the best run used: "hamerly" or "yinyang" if bounds proved labels in some iteration.
     n_features_in_ : int
         Features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -109,6 +110,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
 
     References
     ----------
+    Y. Ding, Y. Zhao, X. Shen, M. Musuvathi, T. Mytkowicz, Yinyang k-means, ICML 2015.
     G. Hamerly, Making k-means even faster, SDM 2010.
     S. P. Lloyd, Least squares quantization in PCM, IEEE Trans. Information Theory 28 (1982).
     D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, SODA 2007.
@@ -132,7 +134,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "copy_x": ["boolean"],
-        "algorithm": [StrOptions({"auto", "lloyd", "hamerly", "elkan"})],
+        "algorithm": [StrOptions({"auto", "lloyd", "hamerly", "yinyang", "elkan"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
     #: Whether the kernel scales means to unit length.
@@ -323,7 +325,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             and self.verbose == 0
             and (self.random_state is None or type(self.random_state) is int)
             and self.copy_x is True
-            and _is_one_of(self.algorithm, ("auto", "lloyd", "hamerly", "elkan"))
+            and _is_one_of(self.algorithm, ("auto", "lloyd", "hamerly", "yinyang", "elkan"))
             and (self.n_threads is None or _is_count(self.n_threads))
         )
 
@@ -409,7 +411,7 @@ def kmeans_sweep(
         As for `KMeans`.
     random_state : int, RandomState instance or None, default=None
         Makes the starting centers reproducible; an int is the seed of each fit.
-    algorithm : {"auto", "lloyd", "hamerly", "elkan"}, default="auto"
+    algorithm : {"auto", "lloyd", "hamerly", "yinyang", "elkan"}, default="auto"
         As for `KMeans`; the result does not depend on it.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights, finite and not negative; None for 1 each.

@@ -39,7 +39,7 @@ class SphericalKMeans(KMeans):
         For each iteration of the best run the inertia of the labels it found, as for `KMeans`.
     n_iter_ : int
         Iterations of the best run.
-    algorithm_ : {"lloyd", "hamerly"}
+    algorithm_ : {"lloyd", "hamerly", "yinyang"}
         What the best run used, as for `KMeans`.
     n_features_in_ : int
         Features seen in `fit`.

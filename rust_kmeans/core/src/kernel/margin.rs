@@ -24,7 +24,7 @@ pub(super) struct MarginBound<T> {
     /// Of the norm of a row, from its sum of squares: factor and summand, below the root.
     norm: (T, T),
     /// A quarter of γ_{d+16} with slack for the rounding of E itself; and underflow.
-    error: (T, T),
+    error_parts: (T, T),
     /// Factors for rounding up and down.
     up: T,
     down: T,
@@ -47,7 +47,7 @@ impl<T: Element> MarginBound<T> {
         Self {
             largest: T::from_f64(largest * 1.001),
             norm: (T::from_f64(1.01 + 2.0 * error), T::from_f64(underflow)),
-            error: (
+            error_parts: (
                 T::from_f64(error * 1.05 / 4.0),
                 T::from_f64(underflow * 1.01),
             ),
@@ -64,19 +64,44 @@ impl<T: Element> MarginBound<T> {
         negated: &[T; BLOCK],
         out: &mut [T; BLOCK],
     ) {
-        let zero = T::default();
-        let two = T::from_f64(2.0);
-        // NaN becomes 0.
-        let root = |x: T| if x > zero { x.sqrt() } else { zero };
         for (i, out) in out.iter_mut().enumerate() {
-            let squares = zero - negated[i];
-            let reach = root(squares * self.norm.0 + self.norm.1) + self.largest;
-            // Four times too large first: where that overflows, some score may have.
-            let error = (two * reach) * (two * reach) * self.error.0
-                + (reach + T::from_f64(1.0)) * self.error.1;
-            let own = root(squares + two * best[i] + error) * self.up;
-            let other = root(squares + two * second[i] - error) * self.down;
+            let squares = T::default() - negated[i];
+            let error = self.error(squares);
+            let own = self.at_most(squares, best[i], error);
+            let other = self.at_least(squares, second[i], error);
             *out = other - own;
         }
+    }
+
+    /// E for a sum of squares; not finite where some score may have overflowed.
+    #[inline(always)]
+    pub(super) fn error(&self, squares: T) -> T {
+        let two = T::from_f64(2.0);
+        let reach = root(squares * self.norm.0 + self.norm.1) + self.largest;
+        // Four times too large first: where that overflows, some score may have.
+        (two * reach) * (two * reach) * self.error_parts.0
+            + (reach + T::from_f64(1.0)) * self.error_parts.1
+    }
+
+    /// No distance with this score is larger, if the error is finite.
+    #[inline(always)]
+    pub(super) fn at_most(&self, squares: T, score: T, error: T) -> T {
+        root(squares + T::from_f64(2.0) * score + error) * self.up
+    }
+
+    /// No distance with this score is smaller.
+    #[inline(always)]
+    pub(super) fn at_least(&self, squares: T, score: T, error: T) -> T {
+        root(squares + T::from_f64(2.0) * score - error) * self.down
+    }
+}
+
+/// The square root; of what is negative or not a number, 0.
+#[inline(always)]
+fn root<T: Element>(x: T) -> T {
+    if x > T::default() {
+        x.sqrt()
+    } else {
+        T::default()
     }
 }

@@ -31,6 +31,22 @@ macro_rules! shell {
             unsafe { generic::screen::<T::$lanes, $screened, MARGINS>(packed, source, scratch) }
         }
 
+        /// As [`super::grouped::screen`].
+        ///
+        /// # Safety
+        /// The CPU must have the instruction set; the features of a row lie one after the other.
+        #[target_feature(enable = $feature)]
+        pub(super) unsafe fn screen_groups<T: Element>(
+            packed: &super::Packed<T>,
+            grouped: &super::Grouped<T>,
+            source: &crate::view::Source<'_, T>,
+            labels: &[i32; super::BLOCK],
+            scratch: &mut super::Scratch<T>,
+        ) -> super::Screened {
+            // SAFETY: the caller vouches for both.
+            unsafe { super::grouped::screen::<T::$lanes>(packed, grouped, source, labels, scratch) }
+        }
+
         /// As [`generic::distances`], of a block that is filled first.
         ///
         /// # Safety
@@ -130,6 +146,7 @@ mod avx2;
 mod avx512;
 mod closer;
 mod generic;
+mod grouped;
 pub(crate) mod lanes;
 mod margin;
 #[cfg(target_arch = "aarch64")]
@@ -138,6 +155,7 @@ mod scalar;
 mod whole;
 
 pub(crate) use closer::{Candidates, Closer, ones};
+pub(crate) use grouped::{Grouped, Screened, groups_for};
 use margin::MarginBound;
 pub(crate) use margin::slack;
 
@@ -396,6 +414,31 @@ impl<T: Element> Packed<T> {
         }
     }
 
+    /// Screens at most one block of rows, which have `labels`, against the groups of centers that the bounds in `scratch` do
+    /// not exclude; for their margins too.
+    #[inline]
+    pub(crate) fn screen_groups(
+        &self,
+        grouped: &Grouped<T>,
+        source: &Source<'_, T>,
+        labels: &[i32; BLOCK],
+        scratch: &mut Scratch<T>,
+    ) -> Screened {
+        assert!(source.across() == 1 && source.columns() == self.d);
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it; the assertion, how rows lie.
+            Isa::Avx512 => unsafe { avx512::screen_groups(self, grouped, source, labels, scratch) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx2 => unsafe { avx2::screen_groups(self, grouped, source, labels, scratch) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            Isa::Neon => unsafe { neon::screen_groups(self, grouped, source, labels, scratch) },
+            _ => scalar::screen_groups(self, grouped, source, labels, scratch),
+        }
+    }
+
     /// The bits of at most one block of samples whose label is not proven by `table[label] < margin`.
     #[inline]
     pub(crate) fn doubtful(&self, labels: &[i32], margins: &[T], table: &[T]) -> u64 {
@@ -635,6 +678,9 @@ pub(crate) struct Scratch<T> {
     /// The negatives of the sums of squares of the rows.
     negated: Line<T>,
     margins: Line<T>,
+    /// Lower bounds on distances to groups of centers, a line a group, and for each row the bits of those renewed.
+    lower: Vec<Line<T>>,
+    renewed: [u64; BLOCK],
 }
 
 impl<T: Element> Scratch<T> {
@@ -642,7 +688,8 @@ impl<T: Element> Scratch<T> {
         let zero = Line([T::default(); BLOCK]);
         let panel = PANEL_BYTES / size_of::<Line<T>>();
         // Runs with fewer centers share it.
-        let scores = if d > panel {
+        let groups = groups_for::<T>(k, d);
+        let scores = if d > panel || groups > 0 {
             k
         } else {
             k.min(along::most_centers(d))
@@ -656,12 +703,20 @@ impl<T: Element> Scratch<T> {
             second: zero,
             negated: zero,
             margins: zero,
+            lower: try_vec("a block of bounds", groups, zero)?,
+            renewed: [0; BLOCK],
         })
     }
 
     /// Index of the center with the least score, for each row of the last block screened.
     pub(crate) fn labels(&self) -> [i32; BLOCK] {
         self.indices.0.map(|index| index.to_index().cast_signed())
+    }
+
+    /// Lower bounds on the distances of each row to the centers of each group but its own, for and after
+    /// [`Packed::screen_groups`], and the bits of the groups for which that has changed them.
+    pub(crate) fn lower(&mut self) -> (&mut [Line<T>], &[u64; BLOCK]) {
+        (&mut self.lower, &self.renewed)
     }
 
     /// How much farther than this center every other one is, at least, for each row of the last block screened with

@@ -1,7 +1,7 @@
 //! The shell for any CPU: groups of four numbers in plain Rust, multiplication and addition rounded apart.
 
 use super::lanes::{Lanes, LanesOf};
-use super::{BLOCK, Distances, Move, Moving, Packed, Scratch, generic};
+use super::{BLOCK, Distances, Grouped, Move, Moving, Packed, Scratch, Screened, generic, grouped};
 use crate::element::Element;
 use crate::exact_sum::ExactTable;
 use crate::view::{Rows, Source};
@@ -100,6 +100,17 @@ pub(super) fn screen<T: Element, const MARGINS: bool>(
 ) -> u64 {
     // SAFETY: plain Rust needs no instruction set.
     unsafe { generic::screen::<T::Scalar, 2, MARGINS>(packed, source, scratch) }
+}
+
+pub(super) fn screen_groups<T: Element>(
+    packed: &Packed<T>,
+    groups: &Grouped<T>,
+    source: &Source<'_, T>,
+    labels: &[i32; BLOCK],
+    scratch: &mut Scratch<T>,
+) -> Screened {
+    // SAFETY: plain Rust needs no instruction set; `Packed::screen_groups` has asserted how rows lie.
+    unsafe { grouped::screen::<T::Scalar>(packed, groups, source, labels, scratch) }
 }
 
 pub(super) fn distances<T: Element>(

@@ -53,7 +53,7 @@ SIGNATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "random_rows": (("X", "n_clusters"), ("sample_weight", "seed")),
     "minibatch_fit": (
-        ("X", "centers"),
+        ("X", "centers", "sampler"),
         (
             "sample_weight",
             "seed",
@@ -250,6 +250,7 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
         "sample_weight": weights,
         "scale": _core.block_scale(X, weights) if draw(st.booleans()) else None,
         "partial": _core.assign_block(X, X[:k], sample_weight=weights)[1],
+        "sampler": _core.sampler(X, sample_weight=weights),
         "counts": rng.integers(0, 4, k).astype(float),
         "n_since_reassignment": draw(st.integers(0, 200)),
         "count": draw(st.integers(0, n)),
@@ -329,6 +330,13 @@ def check(name: str, used: dict[str, Any], result: Any) -> None:
         assert len(set(indices.tolist())) == len(indices) or name == "kmeans_plusplus"
 
 
+def named(result: Any) -> Any:
+    """Return a result with one name for both kinds of bounds: groups are for rows of contiguous features alone."""
+    if isinstance(result, tuple | list):
+        return [named(part) for part in result]
+    return "hamerly" if isinstance(result, str) and result == "yinyang" else result
+
+
 def check_labels(labels: np.ndarray, n: int, k: int) -> None:
     """Check that labels name clusters."""
     assert labels.shape == (n,)
@@ -365,7 +373,7 @@ def test_a_layout_is_refused_or_changes_nothing(
     word = data.draw(st.sampled_from(held))
     result = invoke(name, {**valid, word: LAYOUTS[layout](valid[word])})
     if result is not None:
-        np.testing.assert_equal(result, invoke(name, valid))
+        np.testing.assert_equal(named(result), named(invoke(name, valid)))
     else:
         assert layout in ("packed records", "unaligned", "other byte order")
 

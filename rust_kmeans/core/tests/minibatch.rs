@@ -211,10 +211,10 @@ proptest! {
             .enumerate()
             .flat_map(|(row, &weight)| (0..4).filter(move |&i| f64::from(i) < weight).map(move |_| row))
             .collect();
-        repeated.sort_by_key(|_| noise().to_bits());
+        repeated.sort_by_cached_key(|_| noise().to_bits());
         let repeated = data.select(Axis(0), &repeated);
         let mut order: Vec<_> = (0..n).collect();
-        order.sort_by_key(|_| noise().to_bits());
+        order.sort_by_cached_key(|_| noise().to_bits());
         let shuffled = data.select(Axis(0), &order);
         let shuffled_weights: Vec<_> = order.iter().map(|&row| weights[row]).collect();
         let schedule = Schedule { batch_size, max_no_improvement: Some(5), ..SCHEDULE };

@@ -331,7 +331,7 @@ def check(name: str, used: dict[str, Any], result: Any) -> None:
 
 
 def named(result: Any) -> Any:
-    """Return a result with one name for both kinds of bounds: groups are for rows of contiguous features alone."""
+    """Return a result with one name for all bounds: those by groups need features that lie side by side."""
     if isinstance(result, tuple | list):
         return [named(part) for part in result]
     return "hamerly" if isinstance(result, str) and result == "yinyang" else result

@@ -235,7 +235,8 @@ fn weights_stand_for_their_sum_of_samples_but_for_no_less_than_are_positive() ->
         let mut weights = vec![weight; 100];
         weights[7] = 0.0;
         let params = common::params(None, 1, 1);
-        let sampler = Problem::new(Rows::new(data.view()), 1, Some(&weights), &params)?.sampler()?;
+        let sampler =
+            Problem::new(Rows::new(data.view()), 1, Some(&weights), &params)?.sampler()?;
         assert!(!sampler.draw_many(1_000, 0)?.contains(&7));
         Ok::<_, Error>((sampler.n_rows(), sampler.n_samples()))
     };
@@ -315,14 +316,9 @@ fn a_watcher_sees_every_step_and_can_end_the_fit() -> Result<(), Error> {
     );
     assert_eq!(ended, Err(Error::Interrupted));
     assert_eq!(seen, [(1, false), (2, true), (3, true)]);
-    let ended = problem.minibatch(
-        &sampler,
-        centers,
-        &SCHEDULE,
-        3,
-        &mut || true,
-        &mut |_| false,
-    );
+    let ended = problem.minibatch(&sampler, centers, &SCHEDULE, 3, &mut || true, &mut |_| {
+        false
+    });
     assert_eq!(ended, Err(Error::Interrupted));
     Ok(())
 }

@@ -304,9 +304,13 @@ fn check_batches<T: Element>(weighted: bool) -> Result<(), Error> {
         assert_eq!(drawn, draws);
         let mut go_on = common::go_on();
         let expected =
-            dense.minibatch(&drawn, start.view(), &schedule, 3, &mut go_on, &mut |_| false)?;
+            dense.minibatch(&drawn, start.view(), &schedule, 3, &mut go_on, &mut |_| {
+                false
+            })?;
         let found =
-            sparse.minibatch(&draws, start.view(), &schedule, 3, &mut go_on, &mut |_| false)?;
+            sparse.minibatch(&draws, start.view(), &schedule, 3, &mut go_on, &mut |_| {
+                false
+            })?;
         assert_eq!(found.running, expected.running);
         assert_eq!(found.last.step, expected.last.step);
         assert!(close(found.last.mean_inertia, expected.last.mean_inertia));
@@ -318,14 +322,8 @@ fn check_batches<T: Element>(weighted: bool) -> Result<(), Error> {
         let (mut running, mut sparse_running) = (expected.running.clone(), expected.running);
         let rows = Rows::new(data.view());
         let (sum, reassigned) = minibatch_step(rows, weights, &mut running, 0.5, 1, &params)?;
-        let (sparse_sum, sparse_reassigned) = sparse_minibatch_step(
-            parts.view()?,
-            weights,
-            &mut sparse_running,
-            0.5,
-            1,
-            &params,
-        )?;
+        let (sparse_sum, sparse_reassigned) =
+            sparse_minibatch_step(parts.view()?, weights, &mut sparse_running, 0.5, 1, &params)?;
         assert_eq!(sparse_running, running);
         assert_eq!(sparse_reassigned, reassigned);
         assert!(close(sparse_sum, sum));

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 __all__ = [
     "Moments",
     "Partial",
+    "Sampler",
     "Scale",
     "__version__",
     "assign_block",
@@ -39,12 +40,11 @@ _Float = TypeVar("_Float", np.float32, np.float64)
 _Weights = NDArray[np.floating[Any]] | None
 # Data, indices, indptr and number of columns of a CSR matrix; both index arrays int32, or both int64.
 _Csr = tuple[NDArray[_Float], NDArray[Any], NDArray[Any], int]
-# Centers, labels, inertia, its history, n_iter, algorithm used, clusters in use.
-_Fit = tuple[
-    NDArray[_Float], NDArray[np.int32], float, NDArray[np.float64], int, Literal["lloyd", "hamerly", "yinyang"], int
-]
 _Init = Literal["k-means++", "k-means||", "random"]
 _Algorithm = Literal["auto", "lloyd", "hamerly", "yinyang"]
+_Used = Literal["lloyd", "hamerly", "yinyang"]
+# Centers, labels, inertia, its history, n_iter, algorithm used, clusters in use.
+_Fit = tuple[NDArray[_Float], NDArray[np.int32], float, NDArray[np.float64], int, _Used, int]
 # Centers, shape (n_clusters, n_features), the weight each has taken in, rows since the last reassignment.
 _Running = tuple[NDArray[_Float], NDArray[np.float64], int]
 # Step, centers reassigned, mean inertia of the batch, its moving average, why the fit stops here.
@@ -160,7 +160,7 @@ def lloyd(
     tol: float = 0.0,
     algorithm: _Algorithm = "auto",
     n_threads: int | None = None,
-) -> tuple[NDArray[_Float], NDArray[np.int32], float, int, bool, Literal["lloyd", "hamerly", "yinyang"]]:
+) -> tuple[NDArray[_Float], NDArray[np.int32], float, int, bool, _Used]:
     """Return centers, labels, inertia, n_iter, whether the last iteration changed no label, algorithm used.
 
     `tol` bounds the summed squared shift of the centers, in squared units of X.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,34 @@ Samples = Any
 Weights = NDArray[np.float64] | None
 InitName = Literal["k-means++", "k-means||", "random"]
 Algorithm = Literal["auto", "lloyd", "hamerly", "yinyang"]
+Used = Literal["lloyd", "hamerly", "yinyang"]
 #: What the runs of one fit start from, as `_core.fit` takes it.
 Start = tuple[InitName, int, list[int]] | list[Floats]
 #: Centers, labels, inertia, its history, n_iter, algorithm, clusters in use: what `_core.fit` returns.
-Fit = tuple[Floats, NDArray[np.int32], float, NDArray[np.float64], int, Literal["lloyd", "hamerly", "yinyang"], int]
+Fit = tuple[Floats, NDArray[np.int32], float, NDArray[np.float64], int, Used, int]
 #: Centers of batches, what weight each has taken in, and rows seen since centers were last reassigned.
 Running = tuple[Floats, NDArray[np.float64], int]
 FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
+
+
+class StepSettings(TypedDict):
+    """What a step of mini-batches takes by name."""
+
+    sample_weight: Weights
+    seed: int
+    reassignment_ratio: float
+    n_threads: int | None
+
+
+class BatchSettings(StepSettings):
+    """What a fit of mini-batches takes by name."""
+
+    batch_size: int
+    n_steps: int
+    tol: float
+    max_no_improvement: int | None
+    compute_labels: bool
+    watch: Callable[[int, int, float, float | None, Literal["shift", "no improvement"] | None], object] | None
 
 
 def canonical(X: Samples) -> Samples:
@@ -126,19 +147,21 @@ def sampler(X: Samples, sample_weight: Weights, n_threads: int | None) -> _core.
 
 
 def minibatch_fit(
-    X: Samples, centers: Floats, sampler: _core.Sampler, **rest: Any
+    X: Samples, centers: Floats, sampler: _core.Sampler, **settings: Unpack[BatchSettings]
 ) -> tuple[Running, tuple[int, float], tuple[NDArray[np.int32], float] | None]:
-    """Return (centers, counts, rows since reassignment), (steps, smoothed mean inertia), (labels, inertia)."""
+    """Return what runs on, the steps made and the smoothed mean inertia, the labels and the inertia."""
     if sparse.issparse(X):
-        return _core.sparse_minibatch_fit(_arrays(X), centers, sampler, **rest)
-    return _core.minibatch_fit(X, centers, sampler, **rest)
+        return _core.sparse_minibatch_fit(_arrays(X), centers, sampler, **settings)
+    return _core.minibatch_fit(X, centers, sampler, **settings)
 
 
-def minibatch_step(X: Samples, running: Running, **rest: Any) -> tuple[Running, float, int]:
+def minibatch_step(
+    X: Samples, running: Running, **settings: Unpack[StepSettings]
+) -> tuple[Running, float, int]:
     """Return the same three after a batch; its inertia before; how many centers were reassigned."""
     if sparse.issparse(X):
-        return _core.sparse_minibatch_step(_arrays(X), *running, **rest)
-    return _core.minibatch_step(X, *running, **rest)
+        return _core.sparse_minibatch_step(_arrays(X), *running, **settings)
+    return _core.minibatch_step(X, *running, **settings)
 
 
 def unit_rows(X: Samples) -> Samples:

@@ -56,10 +56,11 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         Accepted for compatibility; X is not changed.
     algorithm : {"auto", "lloyd", "hamerly", "yinyang", "elkan"}, default="auto"
         How labels are found: distances to all centers for every sample ("lloyd"), or only for samples whose
-        label is not proven by bounds ("hamerly", 4 or 8 bytes a sample), and for these only to groups of centers
-        that bounds do not exclude ("yinyang", for wide rows; at most 16 bytes a sample, or a sixteenth of a
-        row if that is more). "auto" chooses for each iteration. "elkan", scikit-learn's name for bounds, is
-        taken as "hamerly". The result does not depend on it; sparse X always takes "lloyd".
+        label is not proven by bounds ("hamerly", 4 or 8 bytes a sample), and for these only to groups of
+        centers that bounds do not exclude ("yinyang", for wide rows; at most 16 bytes a sample, or a
+        sixteenth of a row if that is more). "auto" chooses for each iteration. "elkan",
+        scikit-learn's name for bounds, is taken as "hamerly". The result does not depend on it; sparse X
+        always takes "lloyd".
     n_threads : int or None, default=None
         Threads. None for ``RAYON_NUM_THREADS`` if that is set, else the CPUs at hand (affinity and cgroup
         quota of the process), but no more than ``OMP_NUM_THREADS``, by which joblib and Dask share the CPUs

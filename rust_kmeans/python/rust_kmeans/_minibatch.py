@@ -89,14 +89,14 @@ class MiniBatchKMeans(CentersMixin):
     Notes
     -----
     `fit` draws each batch with replacement and by weight, from the samples in the order of their values: the
-    centers do not depend on the order of X, and a sample of weight w counts as w equal samples, but for what a
-    callable or "random" as `init` or a positive `tol` reads off X itself. What `max_iter`, `batch_size` and
+    centers do not depend on the order of X, and a sample of weight w counts as w equal samples, but for what
+    a callable or "random" as `init` or a positive `tol` reads off X itself. What `max_iter`, `batch_size` and
     `init_size` take for the number of samples is the sum of the weights, but at least how many are positive.
 
     Sparse matrices are read in CSR form and never made dense; a step takes time for all centers, which are
-    dense. They give the centers of the dense data, unless inertias that differ by rounding stop the fit at another
-    step. float32 data stay float32, everything else is converted to float64. Labels are those of float64
-    distances. The result is the same bits for any number of threads.
+    dense. They give the centers of the dense data, unless inertias that differ by rounding stop the fit at
+    another step. float32 data stay float32, everything else is converted to float64. Labels are those of
+    float64 distances. The result is the same bits for any number of threads.
 
     References
     ----------
@@ -250,10 +250,10 @@ class MiniBatchKMeans(CentersMixin):
         Parameters
         ----------
         batches : iterable, callable, path, array, or pyarrow table or dataset
-            Batches: arrays, sparse matrices, data frames, pyarrow tables and record batches, paths of ``.npy``
-            and Parquet files and folders of the latter, or tuples of one of these and its weights. Or a
-            function that returns an iterable of batches, or one such path, array (which may be memory-mapped),
-            sparse matrix or pyarrow object alone. A generator will do.
+            Batches: arrays, sparse matrices, data frames, pyarrow tables and record batches, paths of
+            ``.npy`` and Parquet files and folders of the latter, or tuples of one of these and its weights.
+            Or a function that returns an iterable of batches, or one such path, array (which may be
+            memory-mapped), sparse matrix or pyarrow object alone. A generator will do.
 
         Returns
         -------
@@ -306,9 +306,7 @@ class MiniBatchKMeans(CentersMixin):
             _print_reassigned(n_reassigned)
         if self.compute_labels:
             self.labels_ = _data.predict(batch, self.cluster_centers_, self.n_threads)
-            self.inertia_ = _data.inertia(
-                batch, self.cluster_centers_, self.labels_, weights, self.n_threads
-            )
+            self.inertia_ = _data.inertia(batch, self.cluster_centers_, self.labels_, weights, self.n_threads)
         return self
 
     def _check(self, X: Samples, weights: Weights) -> _core.Sampler:

@@ -279,8 +279,8 @@ impl<T: Element> Nearest<T> {
     ) -> u64 {
         let group_at = |place: usize| grouped.groups[grouped.order[place]];
         let mut unproven = 0;
-        for i in 0..rows {
-            let (own_group, group) = (group_at(own_places[i]), group_at(self.place[i]));
+        for (i, &own_place) in own_places.iter().enumerate().take(rows) {
+            let (own_group, group) = (group_at(own_place), group_at(self.place[i]));
             if self.needed[i] >> group & 1 == 1 {
                 scratch.lower[group].0[i] = self.second_in_group[i];
             }
@@ -293,7 +293,7 @@ impl<T: Element> Nearest<T> {
                         .margin
                         .at_least(self.squares[i], *lower, self.error[i]);
                     *lower = least(distance, T::from_f64(T::HUGE));
-                } else if at == own_group && self.place[i] != own_places[i] {
+                } else if at == own_group && self.place[i] != own_place {
                     // Its old center is one of the others now.
                     let distance =
                         packed

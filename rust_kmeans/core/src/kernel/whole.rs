@@ -59,8 +59,8 @@ pub(super) unsafe fn add_block<V: Lanes, W: Lanes<Elem = f64>>(
                     *term *= x;
                 }
             }
-            // SAFETY: the caller vouches for the instruction set; lines have BLOCK entries, and `high` and `low` four.
             let (mut high, mut low) = ([0.0; TOGETHER], [0.0; TOGETHER]);
+            // SAFETY: the caller vouches for the instruction set; lines have BLOCK entries, and `high` and `low` four.
             unsafe {
                 let none = W::splat(0.0);
                 let (mut highs, mut lows) = ([none; TOGETHER], [none; TOGETHER]);

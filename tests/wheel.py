@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 #: What the tests of the library import besides the wheel and what it depends on.
-TOOLS = ("hypothesis", "pandas", "polars", "pyarrow", "pytest", "skops")
+TOOLS = ("hypothesis", "pandas", "polars", "pyarrow", "pytest", "rich", "skops")
 
 
 def check_contents(wheel: Path) -> None:

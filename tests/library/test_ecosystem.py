@@ -179,8 +179,8 @@ def test_a_search_in_workers_shares_the_cpus_and_finds_the_same() -> None:
     alone = GridSearchCV(KMeans(random_state=0), grid, cv=2).fit(X)
     shared = GridSearchCV(KMeans(random_state=0), grid, cv=2, n_jobs=2).fit(X)
     assert alone.cv_results_["mean_test_score"].tolist() == shared.cv_results_["mean_test_score"].tolist()
-    seen = joblib.Parallel(n_jobs=2)(joblib.delayed(default_threads)() for _ in range(4))
-    assert set(seen) == {max(joblib.cpu_count() // 2, 1)}
+    seen = joblib.Parallel(n_jobs=2)(joblib.delayed(kernel_info)() for _ in range(4))
+    assert {info["n_threads"] for info in seen} == {max(joblib.cpu_count() // 2, 1)}
 
 
 def default_threads() -> int:

@@ -14,8 +14,10 @@ pub(crate) enum Way {
     Bounded,
 }
 
-/// Of all samples, how many may change their label in an iteration for bounds to be worth storing.
+/// Of all samples, how many may change their label in an iteration for bounds to be worth storing; bounds by groups save
+/// something sooner.
 const SETTLING: f64 = 0.2;
+const SETTLING_IN_GROUPS: f64 = 0.5;
 /// Least n·d·k for which bounds are tried: below, an iteration takes microseconds.
 const SMALL: usize = 50_000;
 /// Least numbers of features and centers for which bounds by groups are taken: with fewer they save too little.
@@ -99,7 +101,11 @@ impl Choice {
             }
             (Algorithm::Auto, Way::Dense) => {
                 self.resting = self.resting.saturating_sub(1);
-                if self.resting == 0 && changed as f64 <= SETTLING * self.n as f64 {
+                let settling = match self.groups {
+                    0 => SETTLING,
+                    _ => SETTLING_IN_GROUPS,
+                };
+                if self.resting == 0 && changed as f64 <= settling * self.n as f64 {
                     Way::Fill
                 } else {
                     Way::Dense

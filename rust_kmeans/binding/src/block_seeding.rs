@@ -122,6 +122,13 @@ pub(crate) struct Nearest {
 
 #[pymethods]
 impl Nearest {
+    /// Rounds of drawing.
+    #[classattr]
+    const ROUNDS: usize = core::ROUNDS;
+    /// Candidates expected of a round, in units of the number of clusters.
+    #[classattr]
+    const OVERSAMPLING: f64 = core::OVERSAMPLING;
+
     #[new]
     #[pyo3(signature = (X, sample_weight, scale, n_threads=Some(1)))]
     #[expect(non_snake_case, reason = "scikit-learn's name of the data")]

@@ -312,13 +312,17 @@ class _Bucket:
             order = np.lexsort((*X.T[::-1], heights))
         self.bucket = bucket
         self.X = X[order]
-        self.first_rows = np.repeat([own.first_row for own in levels], [own.rows.size for own in levels])[order]
+        self.first_rows = np.repeat([own.first_row for own in levels], [own.rows.size for own in levels])[
+            order
+        ]
         self.rows = np.concatenate([own.rows for own in levels])[order]
         self.places = np.concatenate([own.places for own in levels])[order]
         self.counts = np.concatenate([own.counts for own in levels])[order]
         self.terms = np.concatenate([own.terms for own in levels])[order]
         # Multiples of the terms are exact too.
-        self.starts = np.concatenate([[before], before + np.cumsum(self.terms * self.counts[:, None], axis=0)])
+        self.starts = np.concatenate(
+            [[before], before + np.cumsum(self.terms * self.counts[:, None], axis=0)]
+        )
 
     def find(self, target: float) -> _Drawn:
         """Return the first row up to which the terms sum to more."""

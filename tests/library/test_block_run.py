@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,11 +12,13 @@ import pytest
 from rust_kmeans import _core
 
 
-def merge(parts):
+def merge(parts: Iterable[Any]) -> Any:
     return reduce(lambda a, b: a.merge(b), parts)
 
 
-def drive(X, weights, start, cuts, algorithm, max_iter):
+def drive(
+    X: Any, weights: Any, start: Any, cuts: list[int], algorithm: Any, max_iter: int
+) -> tuple[Any, Any, float, Any, int]:
     """Fit blocks as a driver does, without empty clusters."""
     parts = [slice(*ends) for ends in zip([0, *cuts], [*cuts, len(X)], strict=True)]
     own = [None if weights is None else weights[part] for part in parts]
@@ -38,7 +42,9 @@ def drive(X, weights, start, cuts, algorithm, max_iter):
 @pytest.mark.parametrize("algorithm", ["auto", "lloyd", "hamerly", "yinyang"])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_blocks_driven_from_python_give_the_bits_of_a_local_fit(algorithm, dtype, weighted):
+def test_blocks_driven_from_python_give_the_bits_of_a_local_fit(
+    algorithm: Any, dtype: str, weighted: bool
+) -> None:
     rng = np.random.default_rng(5)
     X = (rng.normal(size=(20_000, 6)) + 3 * rng.integers(0, 4, size=(20_000, 1))).astype(dtype)
     weights = rng.random(20_000) if weighted else None
@@ -53,7 +59,7 @@ def test_blocks_driven_from_python_give_the_bits_of_a_local_fit(algorithm, dtype
         assert n_iter == expected[4]
 
 
-def test_a_run_refers_to_its_arrays_and_repeats_its_last_answer():
+def test_a_run_refers_to_its_arrays_and_repeats_its_last_answer() -> None:
     X = np.random.default_rng(0).normal(size=(3_000, 4))
     run = _core.BlockRun(X, None, _core.block_scale(X), check=False)
     assert (run.labels == -1).all()
@@ -69,9 +75,10 @@ def test_a_run_refers_to_its_arrays_and_repeats_its_last_answer():
     assert run.algorithm == "lloyd"
 
 
-def test_an_inertia_that_was_not_asked_for_is_an_error():
+def test_an_inertia_that_was_not_asked_for_is_an_error() -> None:
     X = np.eye(3)
-    run = _core.BlockRun(X, None, _core.block_scale(X))
+    scale = _core.block_scale(X)
+    run = _core.BlockRun(X, None, scale.merge(scale))
     partial, _ = run.step(X[:2])
     with pytest.raises(ValueError, match="without its inertia"):
         partial.inertia  # noqa: B018
@@ -82,11 +89,11 @@ def test_an_inertia_that_was_not_asked_for_is_an_error():
         partial.merge(other)
 
 
-def test_a_block_that_is_not_valid_is_refused():
+def test_a_block_that_is_not_valid_is_refused() -> None:
     X = np.eye(3)
     scale = _core.block_scale(X)
     with pytest.raises(ValueError, match="algorithm=elkan"):
-        _core.BlockRun(X, None, scale, "elkan")
+        _core.BlockRun(X, None, scale, cast(Any, "elkan"))
     with pytest.raises(ValueError, match="row 0, column 0"):
         _core.BlockRun(X * np.nan, None, scale)
     with pytest.raises(ValueError, match="does not lie within the scale"):

@@ -149,8 +149,8 @@ class Partial:
 class BlockRun:
     """What one run knows of one block of rows: labels, bounds and exact sums.
 
-    X and `sample_weight` are referred to, not copied, and must not change. A lost one is computed again by two
-    steps, to the centers before the present ones and to these.
+    X and `sample_weight` are referred to, not copied, and must not change. A lost one is computed again by
+    two steps, to the centers before the present ones and to these.
     """
 
     def __new__(
@@ -177,7 +177,7 @@ class BlockRun:
     def farthest_rows(
         self, count: int, n_threads: int | None = 1
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int32]]:
-        """Return squared distances, indices and labels of the rows farthest from the last centers, in order."""
+        """Return squared distances, indices, labels of the rows farthest from the last centers, in order."""
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -235,7 +235,7 @@ class Nearest:
         """Return the sum of the weights, shape (1, 2); 0 without weights."""
 
     def row_at_weight(self, before: tuple[float, float], target: float) -> int | None:
-        """Return the first row up to which weights, with those `before` the block, sum to more than `target`."""
+        """Return the first row up to which weights, those `before` included, sum to more than `target`."""
 
     def add(self, candidates: NDArray[_Float], before: int) -> _Sums:
         """Add candidates to the `before` ones there were; return the potential of the block, shape (1, 2)."""

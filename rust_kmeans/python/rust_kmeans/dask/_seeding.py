@@ -1,14 +1,15 @@
 """Starting centers from blocks anywhere, bit for bit those of `KMeans` with all rows in one place.
 
 What needs the rows happens where they are. A driver is given ``each(function, *args)``, which calls
-``function(block, *args)`` for every `Block`, in the order of the rows, and returns the list of results. Blocks keep
-state between calls: one that is lost is made again by the same calls in the same order, and a call may be
-repeated.
+``function(block, *args)`` for every `Block`, in the order of the rows, and returns the list of results.
+Blocks keep state between calls: one that is lost is made again by the same calls in the same order, and a
+call may be repeated.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
 
@@ -23,23 +24,16 @@ _Sums = NDArray[np.float64]
 _Rows = NDArray[np.int64]
 # Centers, shape (n_clusters, n_features), and the numbers of the rows they are.
 _Seeds = tuple[Floats, _Rows]
-_R = TypeVar("_R", covariant=True)
+_R = TypeVar("_R")
 
 # Heights of all blocks together from which buckets follow; seeds do not depend on it.
 _HEIGHTS = 8192
 
 
-class Function(Protocol[_R]):
-    """What is called for every block."""
-
-    def __call__(self, block: Block, /, *args: object) -> _R:
-        """Return what the driver wants to know of the block."""
-
-
 class Each(Protocol):
     """Calls a function for every block."""
 
-    def __call__(self, function: Function[_R], /, *args: object) -> list[_R]:
+    def __call__(self, function: Callable[..., _R], /, *args: object) -> list[_R]:
         """Return ``function(block, *args)`` of all blocks in the order of their rows."""
 
 
@@ -168,8 +162,9 @@ def kmeans_plusplus(
 ) -> _Seeds:
     """Return the seeds of greedy k-means++, ``init="k-means++"``.
 
-    A center takes three rounds of calls: the rows of the buckets that random numbers fall into, the potentials
-    of the trials, and the potentials of the buckets with the best of them; a fourth where rows are repeated.
+    A center takes three rounds of calls: the rows of the buckets that random numbers fall into, the
+    potentials of the trials, and the potentials of the buckets with the best of them; a fourth where rows
+    are repeated.
 
     Parameters
     ----------

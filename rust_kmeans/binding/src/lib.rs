@@ -8,6 +8,8 @@
 )]
 
 mod arrays;
+mod block;
+mod block_seeding;
 mod fits;
 mod functions;
 mod minibatch;
@@ -21,6 +23,10 @@ use pyo3::pymodule;
 /// Exact k-means; use `rust_kmeans` rather than this module.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::block::{BlockRun, History};
+    #[pymodule_export]
+    use super::block_seeding::{BlockSearch, Nearest, Random, block_heights, bucket_splits};
     #[pymodule_export]
     use super::functions::{
         assign_block, block_scale, fit, inertia, kernel_info, kmeans_plusplus, lloyd,

@@ -27,6 +27,8 @@ STEPS = (
     "headline",
     "stats",
     "analysis",
+    "report",
+    "figures",
 )
 #: What an implementation may know of the bench.
 CONTRACT = {"harness.contract", "harness.datasets"}

@@ -143,9 +143,11 @@ def cautions(lines: pd.DataFrame) -> list[str]:
         stats.Instability.NOISY_MACHINE: "were measured while the machine was busy or slow as a whole",
         stats.Instability.THROTTLING: "were measured while the machine became slower from repeat to repeat",
     }
-    found = [f"{counts[name]} of {len(measured)} {text}" for name, text in told.items() if counts[name]]
+    found = [f"{len(measured)} figures, {counts[name]} {text}" for name, text in told.items() if counts[name]]
     missing = len(lines) - len(measured)
-    return [*found, f"{missing} of {len(lines)} gave no figure; their status says why"] if missing else found
+    return (
+        [*found, f"{len(lines)} lines, {missing} have none, and their status says why"] if missing else found
+    )
 
 
 def write_html(path: Path, results: Results) -> None:
@@ -165,6 +167,7 @@ def write_html(path: Path, results: Results) -> None:
         "{{script}}": (PAGE / "page.js").read_text(encoding="utf-8"),
         "{{claim}}": html.escape(claim),
         "{{detail}}": html.escape(detail),
+        "{{care}}": html.escape(_care(content["cautions"])),
         "{{machine}}": html.escape(content["runs"][0]["machine"]),
         "{{data}}": data,
     }
@@ -191,7 +194,7 @@ def markdown(results: Results) -> str:
     lines = analysis.summarise(rows, baseline)
     lost = analysis.where_we_lose(rows, baseline)
     text = [f"## {OURS} against {baseline}", *_verdict_list(verdict(rows, lines, baseline)), ""]
-    text += [f"Read with care: {'; '.join(found)}.", ""] if (found := cautions(lines)) else []
+    text += [care, ""] if (care := _care(cautions(lines))) else []
     if len(lost):
         text += [f"### Where we lose: {len(lost)} cells", *_lost_table(lost), ""]
     text += [
@@ -286,11 +289,11 @@ def _claim(found: Any, baseline: str) -> str:  # noqa: ANN401 - a line of a data
     interval = (
         "one repeat, hence no interval"
         if math.isnan(found.ratio_low)
-        else f"95 % interval {found.ratio_low:.2f}–{found.ratio_high:.2f}×"
+        else f"95 % interval {_range(found.ratio_low, found.ratio_high)}×"
     )
     if found.ratio_low <= 1 <= found.ratio_high:
-        return f"{OURS} and {baseline} cannot be told apart: {found.ratio:.2f}× ({interval})."
-    return f"{OURS} is {found.ratio:.2f}× as fast as {baseline} ({interval})."
+        return f"{OURS} and {baseline} cannot be told apart: {_times(found.ratio)} ({interval})."
+    return f"{OURS} is {_times(found.ratio)} as fast as {baseline} ({interval})."
 
 
 def _detail(found: Any, gap: float | None, *, several: bool) -> str:  # noqa: ANN401 - a line of a data frame
@@ -300,7 +303,7 @@ def _detail(found: Any, gap: float | None, *, several: bool) -> str:  # noqa: AN
     unclear = f", too close to call in {found.n_unclear}" if found.n_unclear else ""
     objective = "" if gap is None else f"; objective at most {max(gap, 0.0):.2g} % above the best exact one"
     return (
-        f"{cells}, {found.track} track, {found.dtype}{run}: {slower}{unclear}; worst {found.worst:.2f}× "
+        f"{cells}, {found.track} track, {found.dtype}{run}: {slower}{unclear}; worst {_times(found.worst)} "
         f"({found.worst_scenario}){objective}."
     )
 
@@ -346,7 +349,11 @@ def _about(run: Run) -> dict[str, object]:
 def _lost(rows: pd.DataFrame, baseline: str) -> list[dict[str, object]]:
     names = ["run_id", "scenario", "track", "dtype", "seconds", "status", "ahead", "ratio", "ratio_low"]
     found = analysis.where_we_lose(rows, baseline)
-    return _records(found[[*names, "ratio_high", "objective_gap"]])
+    return _records(found[[*names, "ratio_high", "objective_gap", "data"]])
+
+
+def _care(found: Sequence[str]) -> str:
+    return f"Read with care: of {'; of '.join(found)}." if found else ""
 
 
 def _verdict_list(found: Sequence[tuple[str, str]]) -> list[str]:
@@ -386,11 +393,16 @@ def _line_table(lines: pd.DataFrame, baseline: str) -> list[str]:
 
 
 def _times(ratio: float) -> str:
-    return "–" if math.isnan(ratio) else f"{ratio:.2f}×"
+    return "–" if math.isnan(ratio) else f"{_number(ratio)}×"
 
 
 def _range(low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"{low:.2f}–{high:.2f}"
+    return "–" if math.isnan(low) else f"{_number(low)}–{_number(high)}"
+
+
+def _number(ratio: float) -> str:
+    """Return three digits, and never fewer than those before the point."""
+    return f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}" if ratio < 99.95 else f"{ratio:.0f}"
 
 
 def _percent(gap: float | None) -> str:

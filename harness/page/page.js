@@ -44,7 +44,12 @@
       : `${(mebibytes / 1024).toFixed(1)} GiB`;
   }
   const times = (value) => (known(value) ? `${value < 10 ? value.toFixed(2) : precise(value)}×` : "–");
-  const span = (low, high, text) => (known(low) ? `${text(low)} – ${text(high)}` : "–");
+  function span(low, high, text) {
+    if (!known(low)) return "–";
+    const [first, last] = [text(low), text(high)];
+    const unit = (figure) => figure.replace(/^[\d.,]+/, "");
+    return unit(first) === unit(last) ? `${first.slice(0, first.length - unit(first).length)}–${last}` : `${first} – ${last}`;
+  }
   function percent(value) {
     if (!known(value)) return "–";
     const hundredths = value * 100;
@@ -91,11 +96,12 @@
     byId("more-verdicts").replaceChildren(...more.map(([other, rest]) => make("p", {}, `${other} `, make("span", {}, rest))));
   }
   function renderLost() {
+    // Both tracks, whichever is chosen above: no loss is out of sight.
     const lost = DATA.lost[state.baseline].filter((cell) =>
-      (!chosen("run") || cell.run_id === chosen("run")) && (!chosen("track") || cell.track === chosen("track"))
+      (!chosen("run") || cell.run_id === chosen("run")) && (!chosen("data") || cell.data === chosen("data"))
       && (!chosen("dtype") || cell.dtype === chosen("dtype")));
     byId("lost-note").textContent = lost.length
-      ? `Cells in which ${DATA.ours} is slower than ${state.baseline} or the best exact peer, has no figure, or ends `
+      ? `Cells in which ${DATA.ours} is slower than ${state.baseline} or the fastest exact peer, has no figure, or ends `
         + `more than ${DATA.margin * 100} % above the objective of ${state.baseline}. Where the interval holds 1, it may be noise.`
       : `In no cell shown is ${DATA.ours} slower than ${state.baseline} or another exact peer, or of a worse objective.`;
     if (!lost.length) return byId("lost").replaceChildren();
@@ -347,12 +353,12 @@
       rows.get(key)[one.axis] = one;
     }
     const several = distinct(kept.map((one) => one.run_id)).length > 1;
-    const cell = (one) => (one ? `${one.exponent.toFixed(2)}${known(one.low) ? ` (${one.low.toFixed(2)} – ${one.high.toFixed(2)})` : ""}` : "–");
+    const exponent = (value) => value.toFixed(2).replace("-", "−");
+    const cell = (one) => (one ? `${exponent(one.exponent)}${known(one.low) ? ` (${exponent(one.low)} to ${exponent(one.high)})` : ""}` : "–");
     const order = [...rows].sort(([a], [b]) => NAMES.indexOf(JSON.parse(a)[0]) - NAMES.indexOf(JSON.parse(b)[0]));
     byId("exponents").replaceChildren(make("table", {},
-      make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "time grows as"), make("th", { scope: "col" }, "track"),
-        make("th", { scope: "col" }, "type"), ...axes.map((axis) => make("th", { scope: "col", class: "number" },
-          `${AXES[axis]} to the power (95 % interval)`)))),
+      make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "exponent of time (95 % interval)"), make("th", { scope: "col" }, "track"),
+        make("th", { scope: "col" }, "type"), ...axes.map((axis) => make("th", { scope: "col", class: "number" }, `in ${AXES[axis]}`)))),
       make("tbody", {}, ...order.map(([key, found]) => {
         const [name, track, dtype, run] = JSON.parse(key);
         return make("tr", { class: name === DATA.ours ? "ours" : false },
@@ -515,7 +521,6 @@
 
   // Machine and versions.
   function renderFacts() {
-    byId("cautions").textContent = DATA.cautions.length ? `Of ${LINES.length} lines, read with care: ${DATA.cautions.join("; ")}.` : "";
     byId("facts").replaceChildren(...DATA.runs.map((run) => make("div", {}, make("h3", {}, `Run ${run.run_id}`),
       make("p", { class: "note" }, `begun ${run.started_at}; the whole run: `, make("code", {}, run.command)),
       make("dl", {}, ...Object.entries(run.facts).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])))));

@@ -318,7 +318,7 @@ def instability(rows: pd.DataFrame) -> pd.Series:
 
 
 def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) -> pd.DataFrame:
-    """Return the cells we lose, the worst first, by the rule of `headline`.
+    """Return the cells we lose by the rule of `headline`, those without a time of ours first, then the worst.
 
     Returns
     -------
@@ -338,7 +338,9 @@ def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) 
                 facts = {"run_id": run_id, "data": _data(cell.scenario), **asdict(cell)}
                 lines.append({**facts, **_behind(here, cell, baseline, ours)})
     own = [field.name for field in fields(headline.Cell)]
-    return pd.DataFrame(lines, columns=["run_id", "data", *own, "ahead", "ratio", "ratio_low", "ratio_high"])
+    names = ["run_id", "data", *own, "ahead", "ratio", "ratio_low", "ratio_high"]
+    table = pd.DataFrame(lines, columns=names)
+    return table.sort_values("ratio", na_position="first", kind="stable", ignore_index=True)
 
 
 def complexity(lines: pd.DataFrame) -> pd.DataFrame:

@@ -323,9 +323,9 @@ def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) 
     Returns
     -------
     DataFrame
-        ``run_id``, ``data``, the fields of `headline.Cell`, and ``ahead`` (who is nearest to us or ahead of us
-        most) with ``ratio``, ``ratio_low``, ``ratio_high`` to it, repeat by repeat: where the interval holds 1
-        the loss may be noise. Empty where no cell is lost.
+        ``run_id``, ``data``, the fields of `headline.Cell`, and ``ahead`` (the faster of the baseline and the
+        best peer) with ``ratio``, ``ratio_low``, ``ratio_high`` to it, repeat by repeat: where the interval
+        holds 1 the loss may be noise. Empty where no cell is lost.
     """
     lines = []
     for run_id, members in rows.groupby("run_id", sort=False):

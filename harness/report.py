@@ -143,10 +143,14 @@ def cautions(lines: pd.DataFrame) -> list[str]:
         stats.Instability.NOISY_MACHINE: "were measured while the machine was busy or slow as a whole",
         stats.Instability.THROTTLING: "were measured while the machine became slower from repeat to repeat",
     }
-    found = [f"{len(measured)} figures, {counts[name]} {text}" for name, text in told.items() if counts[name]]
+    found = [
+        f"{_share(counts[name], len(measured))} figures {text}" for name, text in told.items() if counts[name]
+    ]
     missing = len(lines) - len(measured)
     return (
-        [*found, f"{len(lines)} lines, {missing} have none, and their status says why"] if missing else found
+        [*found, f"{_share(missing, len(lines))} lines have none; their status says why"]
+        if missing
+        else found
     )
 
 
@@ -352,8 +356,12 @@ def _lost(rows: pd.DataFrame, baseline: str) -> list[dict[str, object]]:
     return _records(found[[*names, "ratio_high", "objective_gap", "data"]])
 
 
+def _share(count: int, total: int) -> str:
+    return f"all {total}" if count == total else f"{count} of {total}"
+
+
 def _care(found: Sequence[str]) -> str:
-    return f"Read with care: of {'; of '.join(found)}." if found else ""
+    return f"Read with care: {'; '.join(found)}." if found else ""
 
 
 def _verdict_list(found: Sequence[tuple[str, str]]) -> list[str]:
@@ -362,7 +370,7 @@ def _verdict_list(found: Sequence[tuple[str, str]]) -> list[str]:
 
 def _lost_table(lost: pd.DataFrame) -> list[str]:
     table = [
-        f"| cell | track | {OURS} | ahead | speed of {OURS} over it | 95 % interval | objective gap |",
+        f"| cell | track | {OURS} | fastest other | speed of {OURS} over it | 95 % interval | objective |",
         "|---|---|---:|---|---:|---:|---:|",
     ]
     for cell in lost.itertuples():
@@ -376,7 +384,7 @@ def _lost_table(lost: pd.DataFrame) -> list[str]:
 
 def _line_table(lines: pd.DataFrame, baseline: str) -> list[str]:
     table = [
-        f"| cell | track | implementation | median | speed over {baseline} | 95 % interval | objective gap "
+        f"| cell | track | implementation | median | speed over {baseline} | 95 % interval | objective "
         "| peak MiB | status |",
         "|---|---|---|---:|---:|---:|---:|---:|---|",
     ]

@@ -198,7 +198,7 @@ def test_the_reader_switches_the_baseline(reader: Watched) -> None:
 def test_losses_of_both_tracks_are_named(reader: Watched) -> None:
     page = reader.page
     page.select_option("#run", "first")
-    assert page.locator("#lost-note").inner_text().startswith("In no cell shown")
+    assert page.locator("#lost-note").inner_text().startswith("In no cell is rust slower")
     page.select_option("#run", "second")
     tracks = page.locator("#lost tbody td:nth-child(2)").all_inner_texts()
     assert set(tracks) == {"matched", "default"}

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import headline, record, stats
+from harness import environment, headline, record, stats
 from harness.errors import UserError
 from harness.record import COLUMNS, Row
 from harness.scenario import DTYPES
@@ -75,7 +75,9 @@ def read_run(folder: Path) -> Run:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         run_id, command = facts["run_id"], facts["command"]
-        environment, plan = dict(facts["environment"]), dict(facts["plan"])
+        machine, plan = dict(facts["environment"]), dict(facts["plan"])
+        environment.one_line(machine)
+        planned = {scenario["name"] for scenario in plan["scenarios"]}
     except OSError as error:
         raise UserError(
             f"{folder}: cannot read env.json ({error.strerror}); name the folder of a run, as results/RUN"
@@ -93,7 +95,9 @@ def read_run(folder: Path) -> Run:
         rows += found
     if not rows:
         raise UserError(f"{folder}: no rows yet; measure first: {command}")
-    return Run(folder, run_id, command, environment, plan, frame(rows, load_per_core(environment)))
+    if strangers := sorted({row.scenario for row in rows} - planned):
+        raise UserError(f"{folder}: env.json plans no scenario {strangers[0]!r}; move its file away")
+    return Run(folder, run_id, command, machine, plan, frame(rows, load_per_core(machine)))
 
 
 def read(folders: Iterable[Path]) -> pd.DataFrame:
@@ -165,10 +169,10 @@ def to_rows(rows: pd.DataFrame) -> list[Row]:
     ]
 
 
-def load_per_core(environment: dict[str, Any]) -> float:
+def load_per_core(machine: dict[str, Any]) -> float:
     """Return the load average of the minute before a run over its cores; NaN where it is not known."""
-    averages = environment.get("load_average")
-    return averages[0] / environment["cores"] if averages else MISSING
+    averages = machine.get("load_average")
+    return float(averages[0] / machine["cores"]) if averages else MISSING
 
 
 def summarise(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:

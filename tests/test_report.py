@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
+import os
 import re
 import shlex
 from dataclasses import replace
@@ -194,6 +196,14 @@ def test_the_command_of_a_line_measures_that_line(folder: Path) -> None:
     }
 
 
+def test_what_a_command_leaves_out_is_the_default_of_the_command_line(folder: Path) -> None:
+    options = inspect.signature(runner.run).parameters
+    assert {name: options[name.replace("-", "_")].default for name in report.DEFAULTS} == report.DEFAULTS
+    plan = analysis.read_run(folder).plan
+    words = shlex.split(report.reproduce(plan, "blobs-n1000-d10-k3-float32", "default", "rust"))[2::2]
+    assert {word.removeprefix("--").replace("-", "_") for word in words} <= set(options)
+
+
 def test_the_command_names_what_is_no_default_and_the_file(folder: Path) -> None:
     plan = analysis.read_run(folder).plan
     data = {
@@ -255,8 +265,6 @@ def test_the_command_line_writes_what_it_is_asked_for(
 
 
 def test_without_a_name_the_latest_run_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     results = tmp_path / "results"
     older, newer = (write_run(results, modelled(n_repeats=1, run_id=name)) for name in ("a", "b"))
     os.utime(older / "env.json", (1, 1))

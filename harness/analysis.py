@@ -244,11 +244,23 @@ def ratios(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
 
 def log_ratios(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """Return the logarithms of the ratios to a baseline, indexed by `LINE`, a column a repeat."""
+    """Return the logarithms of the ratios to a baseline.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `read`.
+    baseline : str
+        An implementation.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by `LINE`, a column a repeat, NaN where one of the two has no time; lines of NaN alone are
+        left out.
+    """
     times = _times(rows)
-    of_baseline = times[times.index.get_level_values("implementation") == baseline].droplevel(
-        "implementation"
-    )
+    of_baseline = _only(times, baseline)
     cells = times.index.droplevel("implementation")
     paired = stats.log_ratios(of_baseline.reindex(cells).to_numpy(), times.to_numpy())
     table = pd.DataFrame(paired, index=times.index, columns=times.columns)
@@ -273,8 +285,7 @@ def verdicts(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) -> pd
         (cells whose interval holds 1, or that have none), ``n_repeats`` (fewest of a cell), ``worst``,
         ``worst_scenario``.
     """
-    logs = log_ratios(rows, baseline)
-    logs = _only(logs, ours)
+    logs = _only(log_ratios(rows, baseline), ours)
     estimates = _only(ratios(rows, baseline), ours)
     kinds = rows.groupby(CELL)["dtype"].first().reindex(logs.index)
     lines = []
@@ -309,6 +320,16 @@ def instability(rows: pd.DataFrame) -> pd.Series:
     What concerns the machine stands at every line of the cell it was noticed in. On the default track every
     repeat has another seed: there the spread includes that of the seeds, and a slower repeat may be one of
     more iterations, so that only the load names the machine noisy.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `read`.
+
+    Returns
+    -------
+    Series
+        Indexed by `LINE`, of the lines that have a time; words of `stats.Instability`.
     """
     times = _times(rows)
     loads = rows.groupby(CELL)["load_per_core"].max()
@@ -323,6 +344,13 @@ def instability(rows: pd.DataFrame) -> pd.Series:
 
 def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) -> pd.DataFrame:
     """Return the cells we lose by the rule of `headline`, those without a time of ours first, then the worst.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `read`.
+    baseline, ours : str
+        The implementation everyone knows, and the one the ratios are of.
 
     Returns
     -------

@@ -59,6 +59,8 @@ DEFAULTS: Mapping[str, object] = {
     "columns": "",
     "drop": "",
 }
+#: GitHub takes 65,536 characters in a comment: a longer table of all figures is left to the page.
+COMMENT = 60_000
 #: Digits that figures of the page keep: more than any interval can bear.
 DIGITS = 5
 
@@ -201,14 +203,11 @@ def markdown(results: Results) -> str:
     text += [care, ""] if (care := _care(cautions(lines))) else []
     if len(lost):
         text += [f"### Where we lose: {len(lost)} cells", *_lost_table(lost), ""]
-    text += [
-        "<details><summary>All figures</summary>",
-        "",
-        *_line_table(lines, baseline),
-        "",
-        "</details>",
-        "",
-    ]
+    table = "\n".join(_line_table(lines, baseline))
+    if len(table) < COMMENT:
+        text += ["<details><summary>All figures</summary>", "", table, "", "</details>", ""]
+    else:
+        text += [f"All {len(lines)} lines stand in the page that `python runner.py report` makes.", ""]
     text += [f"`{run.command}`  \n{environment.one_line(run.environment)}\n" for run in results.runs]
     return "\n".join(text)
 
@@ -291,7 +290,7 @@ def reproduce(plan: Mapping[str, Any], scenario: str, track: str, implementation
 
 def _claim(found: Any, baseline: str) -> str:  # noqa: ANN401 - a line of a data frame
     interval = (
-        "one repeat, hence no interval"
+        "no interval, for want of repeats"
         if math.isnan(found.ratio_low)
         else f"95 % interval {_range(found.ratio_low, found.ratio_high)}×"
     )

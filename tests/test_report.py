@@ -90,7 +90,7 @@ def test_where_there_is_no_verdict_the_reason_is(rows: list[Row], baseline: str,
 
 def test_one_repeat_has_no_interval() -> None:
     claim, _ = verdict_of([row("rust", 1.0), row(BASELINE, 250.0)])
-    assert claim == "rust is 250× as fast as sklearn-lloyd (one repeat, hence no interval)."
+    assert claim == "rust is 250× as fast as sklearn-lloyd (no interval, for want of repeats)."
 
 
 def test_what_makes_figures_uncertain_is_counted() -> None:
@@ -231,6 +231,15 @@ def test_markdown_has_the_verdict_the_losses_and_a_table(tmp_path: Path) -> None
         lines = [line for line in table.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) == 1
     assert str(ENVIRONMENT["cpu"]) in text
+
+
+def test_markdown_too_long_for_a_comment_leaves_the_table_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "COMMENT", 1_000)
+    text = report.markdown(report.collect([folder], BASELINE))
+    assert len(text) < 2_000
+    assert "All 120 lines stand in the page" in text
 
 
 def test_figures_are_drawn_as_svg_and_png_and_are_the_same_each_time(tmp_path: Path) -> None:

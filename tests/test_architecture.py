@@ -25,6 +25,10 @@ STEPS = (
     "bench",
     "terminal",
     "headline",
+    "stats",
+    "analysis",
+    "report",
+    "figures",
 )
 #: What an implementation may know of the bench.
 CONTRACT = {"harness.contract", "harness.datasets"}

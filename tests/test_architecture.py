@@ -25,6 +25,8 @@ STEPS = (
     "bench",
     "terminal",
     "headline",
+    "stats",
+    "analysis",
 )
 #: What an implementation may know of the bench.
 CONTRACT = {"harness.contract", "harness.datasets"}

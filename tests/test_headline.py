@@ -8,28 +8,10 @@ import pytest
 from rich.console import Console
 
 from harness.headline import Cell, cells, geometric_mean, means, print_headline
-from harness.record import COLUMNS, Row
+from harness.record import Row
+from tests.rows import row
 
 BASELINE = "sklearn-lloyd"
-
-
-def row(implementation: str, fit_seconds: float | None, **more: object) -> Row:
-    values: dict[str, object] = dict.fromkeys(COLUMNS)
-    values |= {
-        "scenario": "a",
-        "track": "matched",
-        "dtype": "float32",
-        "semantics": "exact",
-        "status": "ok",
-        "reason": "",
-        "n_samples": 1000,
-        "n_features": 2,
-        "n_clusters": 3,
-        "inertia": 100.0,
-    }
-    values |= {"implementation": implementation, "fit_seconds": fit_seconds, **more}
-    # Columns by name: mypy does not follow which type each has.
-    return Row(**values)  # type: ignore[arg-type]
 
 
 def only(rows: list[Row]) -> Cell:

@@ -1,0 +1,524 @@
+"""Rows in, tables out: every step takes a DataFrame and returns one. What a row means stands in `record`.
+
+`read` brings the rows of one or more runs into one frame, with every row that was written. `summarise` makes
+one line of the repeats of one implementation in one cell; what follows works on its lines. A cell is one
+scenario on one track in one run, and nothing is ever compared across cells.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness import headline, record, stats
+from harness.errors import UserError
+from harness.record import COLUMNS, Row
+from harness.scenario import DTYPES
+
+#: What makes a cell, and a line in it.
+CELL = ["run_id", "scenario", "track"]
+LINE = [*CELL, "implementation"]
+#: The axes of the grid.
+AXES = ("n_samples", "n_features", "n_clusters")
+#: Columns that are the same in all rows of a line.
+CONSTANT = ("dtype", "semantics", "dataset", *AXES, "n_threads")
+#: What stands in place of a figure that an implementation does not tell.
+MISSING = math.nan
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it lies on disk.
+
+    Parameters
+    ----------
+    folder : Path
+        Where.
+    run_id : str
+        The name in its rows.
+    command : str
+        The command line that made it.
+    environment : dict
+        Machine, versions and commit, as `harness.environment.describe` gave them.
+    plan : dict
+        Everything that was to be measured, as JSON values.
+    rows : DataFrame
+        All of its rows.
+    """
+
+    folder: Path
+    run_id: str
+    command: str
+    environment: dict[str, Any]
+    plan: dict[str, Any]
+    rows: pd.DataFrame
+
+
+def read_run(folder: Path) -> Run:
+    """Read the folder of a run.
+
+    Raises
+    ------
+    UserError
+        If it is not one, or holds no rows, or a row no measurement can have made.
+    """
+    path = folder / "env.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        run_id, command = facts["run_id"], facts["command"]
+        environment, plan = dict(facts["environment"]), dict(facts["plan"])
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot read env.json ({error.strerror}); name the folder of a run, as results/RUN"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not what the bench writes; measure the run again") from None
+    rows: list[Row] = []
+    for csv in sorted(folder.glob("*.csv")):
+        found = record.load(csv)
+        for number, row in enumerate(found, start=2):
+            if row.fit_seconds is not None and not 0 < row.fit_seconds < math.inf:
+                raise UserError(
+                    f"{csv}: line {number}: fit_seconds {row.fit_seconds!r} is no time; move the file away"
+                )
+        rows += found
+    if not rows:
+        raise UserError(f"{folder}: no rows yet; measure first: {command}")
+    return Run(folder, run_id, command, environment, plan, frame(rows, load_per_core(environment)))
+
+
+def read(folders: Iterable[Path]) -> pd.DataFrame:
+    """Return all rows of some runs, one below the other.
+
+    Raises
+    ------
+    UserError
+        As `read_run`.
+    """
+    return together([read_run(folder) for folder in folders])
+
+
+def together(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the rows of some runs in one frame.
+
+    Raises
+    ------
+    UserError
+        If two of them are the same run.
+    """
+    seen = Counter(run.run_id for run in runs)
+    for run in runs:
+        if seen[run.run_id] > 1:
+            raise UserError(f"{run.folder}: run {run.run_id} is given more than once; name each run once")
+    return pd.concat([run.rows for run in runs], ignore_index=True)
+
+
+def frame(rows: Iterable[Row], load_per_core: float = MISSING) -> pd.DataFrame:
+    """Return rows as a DataFrame, a column a field of `Row`, in the order given.
+
+    Parameters
+    ----------
+    rows : iterable of Row
+        Of one run.
+    load_per_core : float, default=NaN
+        Load average over cores when the run began; becomes a column of that name.
+
+    Returns
+    -------
+    DataFrame
+        Text is object, whole numbers that are always there int64, all other numbers float64 with NaN where
+        a cell is empty.
+    """
+    table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
+    for column in fields(Row):
+        kind = str(column.type)
+        table[column.name] = table[column.name].astype(
+            "object" if "str" in kind else "int64" if kind == "int" else "float64"
+        )
+    return table.assign(load_per_core=float(load_per_core))
+
+
+def to_rows(rows: pd.DataFrame) -> list[Row]:
+    """Return the rows a frame was made of."""
+    kinds = {column.name: str(column.type) for column in fields(Row)}
+
+    def value(name: str, cell: object) -> object:
+        if not isinstance(cell, int | float):
+            return cell
+        if "None" in kinds[name] and math.isnan(cell):
+            return None
+        return float(cell) if "float" in kinds[name] else int(cell)
+
+    # Each value has the type its column declares, which mypy cannot follow.
+    return [
+        Row(**{name: value(name, cell) for name, cell in zip(COLUMNS, cells, strict=True)})  # type: ignore[arg-type]
+        for cells in rows[list(COLUMNS)].itertuples(index=False, name=None)
+    ]
+
+
+def load_per_core(environment: dict[str, Any]) -> float:
+    """Return the load average of the minute before a run over its cores; NaN where it is not known."""
+    averages = environment.get("load_average")
+    return averages[0] / environment["cores"] if averages else MISSING
+
+
+def summarise(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Return one line for every implementation in every cell.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `read`. Only rows with status ok give figures, and all of those do.
+    baseline : str
+        The implementation the ratios are to.
+
+    Returns
+    -------
+    DataFrame
+        Sorted by track, type, shape, run, and time. Columns: those of `LINE` and `CONSTANT`; ``data`` (the
+        scenario's name without its shape); ``library_version``; ``n_rows``, ``n`` (rows with status ok),
+        ``status`` (that of all rows, or how many have which), ``reason`` (of the first row that has one);
+        ``fit_seconds``, ``fit_low``,
+        ``fit_high`` (median and interval); ``ratio``, ``ratio_low``, ``ratio_high`` (see `ratios`);
+        ``inertia`` (median) and ``objective_gap`` (relative to the lowest of an exact implementation in the
+        cell, less 1); ``n_iter``, ``peak_rss_bytes``, ``fit_rss_bytes`` (medians); ``instability`` (see
+        `instability`). NaN where there is no figure.
+    """
+    groups = rows.groupby(LINE, sort=True)
+    ok = rows[rows["status"] == "ok"]
+    lines = groups[[*CONSTANT]].first()
+    lines["data"] = [_data(scenario) for scenario in lines.index.get_level_values("scenario")]
+    versions = rows[rows["library_version"] != ""].groupby(LINE)["library_version"].first()
+    reasons = rows[rows["reason"] != ""].groupby(LINE)["reason"].first()
+    lines["library_version"] = versions.reindex(lines.index, fill_value="")
+    lines["n_rows"] = groups.size()
+    lines["n"] = ok.groupby(LINE).size().reindex(lines.index, fill_value=0)
+    lines["status"] = groups["status"].agg(_status)
+    lines["reason"] = reasons.reindex(lines.index, fill_value="")
+    times = _times(rows).reindex(lines.index)
+    lines["fit_seconds"], lines["fit_low"], lines["fit_high"] = stats.ragged_medians(times.to_numpy())
+    medians = ok.groupby(LINE)[["inertia", "n_iter", "peak_rss_bytes", "fit_rss_bytes"]].median()
+    lines = lines.join(medians).join(ratios(rows, baseline))
+    lines["instability"] = instability(rows).reindex(lines.index, fill_value="")
+    lines = lines.reset_index()
+    exact = lines["inertia"].where(lines["semantics"] == "exact")
+    best = exact.groupby([lines[name] for name in CELL]).transform("min")
+    lines["objective_gap"] = lines["inertia"] / best.where(best > 0) - 1
+    order = ["track", "dtype", "n_features", "n_clusters", "n_samples", "scenario", "run_id", "fit_seconds"]
+    return lines.sort_values([*order, "implementation"], ascending=[False, *[True] * 8], ignore_index=True)
+
+
+def ratios(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Return how many times as fast as a baseline everything is: time of the baseline over its own.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `read`.
+    baseline : str
+        An implementation.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by `LINE`: ``ratio``, ``ratio_low``, ``ratio_high``: the median of the ratios repeat by
+        repeat and its interval (`stats.paired_ratio`). Only of lines that share a repeat with the baseline.
+    """
+    logs = log_ratios(rows, baseline)
+    values = [np.exp(column) for column in stats.ragged_medians(logs.to_numpy())]
+    names = ("ratio", "ratio_low", "ratio_high")
+    return pd.DataFrame(dict(zip(names, values, strict=True)), index=logs.index)
+
+
+def log_ratios(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Return the logarithms of the ratios to a baseline, indexed by `LINE`, a column a repeat."""
+    times = _times(rows)
+    of_baseline = times[times.index.get_level_values("implementation") == baseline].droplevel(
+        "implementation"
+    )
+    cells = times.index.droplevel("implementation")
+    paired = stats.log_ratios(of_baseline.reindex(cells).to_numpy(), times.to_numpy())
+    table = pd.DataFrame(paired, index=times.index, columns=times.columns)
+    return table.dropna(how="all")
+
+
+def verdicts(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) -> pd.DataFrame:
+    """Return what all cells of a run, track and type say together about two implementations.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `read`.
+    baseline, ours : str
+        The implementations; ratios are time of the baseline over ours.
+
+    Returns
+    -------
+    DataFrame
+        A line a run, track and type: ``ratio``, ``ratio_low``, ``ratio_high`` (geometric mean over the cells
+        and its interval), ``n_cells``, ``n_slower`` (cells whose interval lies below 1), ``n_unclear``
+        (cells whose interval holds 1, or that have none), ``n_repeats`` (fewest of a cell), ``worst``,
+        ``worst_scenario``.
+    """
+    logs = log_ratios(rows, baseline)
+    logs = _only(logs, ours)
+    estimates = _only(ratios(rows, baseline), ours)
+    kinds = rows.groupby(CELL)["dtype"].first().reindex(logs.index)
+    lines = []
+    for (run_id, track, dtype), members in logs.groupby(["run_id", "track", kinds], sort=True):
+        cells = [row[~np.isnan(row)] for row in members.to_numpy()]
+        mean = stats.mean_ratio(cells)
+        own = estimates.loc[members.index]
+        slower = own["ratio_high"] < 1
+        worst = own["ratio"].idxmin()
+        lines.append(
+            {
+                "run_id": run_id,
+                "track": track,
+                "dtype": dtype,
+                "ratio": mean.estimate,
+                "ratio_low": mean.low,
+                "ratio_high": mean.high,
+                "n_cells": len(own),
+                "n_slower": int(slower.sum()),
+                "n_unclear": int((~slower & ~(own["ratio_low"] > 1)).sum()),
+                "n_repeats": min(map(len, cells)),
+                "worst": own.loc[worst, "ratio"],
+                "worst_scenario": worst[1],
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def instability(rows: pd.DataFrame) -> pd.Series:
+    """Return why the figures of a line should be read with care, joined by commas; empty where nothing is.
+
+    What concerns the machine stands at every line of the cell it was noticed in. On the default track every
+    repeat has another seed: there the spread includes that of the seeds, and a slower repeat may be one of
+    more iterations, so that only the load names the machine noisy.
+    """
+    times = _times(rows)
+    loads = rows.groupby(CELL)["load_per_core"].max()
+    named: dict[Any, str] = {}
+    for cell, members in times.groupby(CELL):
+        values = members.to_numpy() if cell[2] == "matched" else np.full((0, 0), np.nan)
+        of_machine = stats.machine_instability(values, loads[cell])
+        for line, own in zip(members.index, members.to_numpy(), strict=True):
+            named[line] = ", ".join([*stats.sample_instability(own[~np.isnan(own)]), *of_machine])
+    return pd.Series(named, index=times.index, dtype="object")
+
+
+def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) -> pd.DataFrame:
+    """Return the cells we lose, the worst first, by the rule of `headline`.
+
+    Returns
+    -------
+    DataFrame
+        ``run_id``, the fields of `headline.Cell`, and ``ahead`` (who is nearest to us or ahead of us most)
+        with ``ratio``, ``ratio_low``, ``ratio_high`` to it, repeat by repeat: where the interval holds 1
+        the loss may be noise. Empty where no cell is lost.
+    """
+    lines = []
+    for run_id, members in rows.groupby("run_id", sort=False):
+        if (members["implementation"] != ours).all():
+            # Nothing of ours was asked for in this run, which is no loss.
+            continue
+        for cell in headline.cells(to_rows(members), baseline, ours):
+            if cell.lost:
+                here = members[(members["scenario"] == cell.scenario) & (members["track"] == cell.track)]
+                lines.append({"run_id": run_id, **asdict(cell), **_behind(here, cell, baseline, ours)})
+    own = [field.name for field in fields(headline.Cell)]
+    return pd.DataFrame(lines, columns=["run_id", *own, "ahead", "ratio", "ratio_low", "ratio_high"])
+
+
+def complexity(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return how the time of every implementation grows along every axis of the grid.
+
+    Parameters
+    ----------
+    lines : DataFrame
+        Of `summarise`.
+
+    Returns
+    -------
+    DataFrame
+        A line a run, track, type, implementation and axis that has two values: ``exponent``, ``low``,
+        ``high`` (`stats.log_slope` of the medians; what differs in anything but the axis has a factor of its
+        own), ``n_points``, ``smallest``, ``largest`` (values of the axis).
+    """
+    timed = lines[lines["fit_seconds"].notna()]
+    found = []
+    for key, members in timed.groupby(["run_id", "track", "dtype", "implementation"], sort=True):
+        for axis in AXES:
+            if members[axis].nunique() < 2:
+                continue
+            others = [name for name in AXES if name != axis]
+            groups = members[["data", *others]].astype(str).agg(" ".join, axis=1)
+            slope = stats.log_slope(members[axis], members["fit_seconds"], groups)
+            if math.isnan(slope.estimate):
+                continue
+            found.append(
+                {
+                    **dict(zip(("run_id", "track", "dtype", "implementation"), key, strict=True)),
+                    "axis": axis,
+                    "exponent": slope.estimate,
+                    "low": slope.low,
+                    "high": slope.high,
+                    "n_points": len(members),
+                    "smallest": members[axis].min(),
+                    "largest": members[axis].max(),
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def memory_grid(lines: pd.DataFrame, implementation: str) -> pd.DataFrame:
+    """Return the peak memory of one implementation over the grid.
+
+    Parameters
+    ----------
+    lines : DataFrame
+        Of `summarise`.
+    implementation : str
+        Which.
+
+    Returns
+    -------
+    DataFrame
+        Bytes; a line for every number of features and clusters, a column for every number of samples. The
+        largest where lines differ in anything else: track, type, run.
+    """
+    own = lines[lines["implementation"] == implementation]
+    return own.pivot_table(
+        values="peak_rss_bytes", index=["n_features", "n_clusters"], columns="n_samples", aggfunc="max"
+    )
+
+
+def frontier(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines that have a time and an objective, with what each is worth against the others.
+
+    Parameters
+    ----------
+    lines : DataFrame
+        Of `summarise`.
+
+    Returns
+    -------
+    DataFrame
+        The lines, and ``on_frontier``: whether nothing in the cell is both faster and of a lower objective.
+    """
+    known = lines[lines["fit_seconds"].notna() & lines["inertia"].notna()]
+    ordered = known.sort_values([*CELL, "fit_seconds", "inertia"])
+    # From the fastest on: what is no better than all that were faster is beaten.
+    best_before = ordered.groupby(CELL)["inertia"].transform(lambda values: values.cummin().shift())
+    ahead = best_before.isna() | (ordered["inertia"] < best_before)
+    return known.assign(on_frontier=ahead.reindex(known.index))
+
+
+def phases(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return where the time of every line goes.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `read`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by `LINE`, medians in seconds over the rows with status ok: ``prepare``, ``seeding`` (NaN
+        where the implementation does not tell), ``iteration`` (the fit without its seeding, or all of it),
+        ``predict``.
+    """
+    ok = rows[rows["status"] == "ok"]
+    parts = ok.assign(
+        prepare=ok["prepare_seconds"],
+        seeding=ok["seeding_seconds"],
+        iteration=ok["fit_seconds"] - ok["seeding_seconds"].fillna(0.0),
+        predict=ok["predict_seconds"],
+    )
+    return parts.groupby(LINE)[["prepare", "seeding", "iteration", "predict"]].median()
+
+
+@dataclass(frozen=True)
+class MachineLimits:
+    """What the machine can do at best, as ``make roofline`` measures it.
+
+    Parameters
+    ----------
+    flops : dict of str to float
+        Floating-point operations a second of fused multiply-adds on all cores, by type.
+    bandwidth : float
+        Bytes a second read from memory.
+    """
+
+    flops: dict[str, float]
+    bandwidth: float
+
+
+def limit_share(lines: pd.DataFrame, limits: MachineLimits) -> pd.Series:
+    """Return the share of the machine's limit that every line reaches.
+
+    The limit of an iteration is max(2·n·d·k / peak, n·d·bytes / bandwidth): all distances computed, all
+    samples read once. Above 1 are implementations that skip distances, and data that stays in the cache.
+
+    Parameters
+    ----------
+    lines : DataFrame
+        Of `summarise`.
+    limits : MachineLimits
+        Of the machine that all of the lines were measured on.
+
+    Returns
+    -------
+    Series
+        NaN where the iterations are not known, and on the default track, whose time holds the seeding.
+    """
+    numbers = lines["n_samples"] * lines["n_features"]
+    width = lines["dtype"].map({dtype: np.dtype(dtype).itemsize for dtype in DTYPES})
+    computing = 2 * numbers * lines["n_clusters"] / lines["dtype"].map(limits.flops)
+    least = np.maximum(computing, numbers * width / limits.bandwidth)
+    share = least * lines["n_iter"] / lines["fit_seconds"]
+    return share.where(lines["track"] == "matched")
+
+
+def _times(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the times of the fits with status ok, indexed by `LINE`, a column a repeat."""
+    ok = rows[(rows["status"] == "ok") & rows["fit_seconds"].notna()]
+    return ok.set_index([*LINE, "repeat"])["fit_seconds"].unstack("repeat")
+
+
+def _only(table: pd.DataFrame, implementation: str) -> pd.DataFrame:
+    """Return what a table indexed by `LINE` says of one implementation, indexed by `CELL`."""
+    return table[table.index.get_level_values("implementation") == implementation].droplevel("implementation")
+
+
+def _status(statuses: pd.Series) -> str:
+    counts = Counter(statuses)
+    if len(counts) == 1:
+        return str(statuses.iloc[0])
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+
+
+def _data(scenario: str) -> str:
+    """Return the name of a scenario without its shape and type: what data it is of."""
+    return re.sub(r"(-n\d+-d\d+)?-k\d+-float\d+$", "", scenario)
+
+
+def _behind(here: pd.DataFrame, cell: headline.Cell, baseline: str, ours: str) -> dict[str, object]:
+    """Return who is ahead in a cell that we lose, with the ratio to it."""
+    nearest = cell.peer if cell.over_peer is not None and cell.over_peer == cell.worst else baseline
+    table = ratios(here, nearest or baseline)
+    of_ours = _only(table, ours)
+    names = ("ratio", "ratio_low", "ratio_high")
+    figures = of_ours.iloc[0] if len(of_ours) else dict.fromkeys(names, MISSING)
+    return {"ahead": nearest, **{name: float(figures[name]) for name in names}}

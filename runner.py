@@ -1,6 +1,7 @@
 """The bench's command line: wiring only.
 
-``python runner.py --sizes 1e3..1e6`` measures; ``runner.py list`` and ``runner.py data`` look around.
+``python runner.py --sizes 1e3..1e6`` measures; ``runner.py compare BASE HEAD`` tells whether one version is
+worse than another; ``runner.py list`` and ``runner.py data`` look around.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness import bench, datasets, environment, headline, terminal
+from harness import bench, compare, datasets, environment, headline, terminal, versions
 from harness.errors import UserError
 from harness.isolate import Limits, probe
 from harness.registry import ENTRIES, select
@@ -251,6 +252,65 @@ def list_data(
     console.print(table)
 
 
+@app.command("compare")
+def compare_versions(
+    base: Annotated[str, typer.Argument(help="A run (results/RUN) or a git revision.")],
+    head: Annotated[str, typer.Argument(help="Another, of the same kind.")],
+    sizes: Annotated[str, typer.Option(help="Samples.")] = "1e4..1e6",
+    dims: Annotated[str, typer.Option(help="Features.")] = "10",
+    clusters: Annotated[str, typer.Option(help="Clusters.")] = "10",
+    implementations: Annotated[str, typer.Option(help="Comma-separated names; see `list`.")] = "rust",
+    dtype: Annotated[str, typer.Option(help="float32, float64 or both.")] = "float32",
+    track: Annotated[str, typer.Option(help="matched, default, or both.")] = "matched,default",
+    repeats: Annotated[int, typer.Option(help="Measurements of each cell and side.")] = versions.REPEATS,
+    threads: Annotated[int | None, typer.Option(help="Core budget of each [all usable cores].")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds a measurement may take.")] = 120.0,
+    margin: Annotated[float, typer.Option(help="Tolerated slowdown of a cell.")] = compare.Margins.time,
+    memory_margin: Annotated[
+        float, typer.Option(help="Tolerated growth of a cell's peak memory.")
+    ] = compare.Margins.memory,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
+) -> None:
+    """Tell whether HEAD is slower than BASE, takes more memory or reaches a worse objective.
+
+    Exit code 1 if so and a second measurement confirms it, 0 if not. Two revisions are built side by side and
+    measured interleaved; the options on what is measured are for them. Two runs are compared as they are.
+    """
+    console = _console()
+    margins = compare.Margins(_positive(margin, "--margin"), _positive(memory_margin, "--memory-margin"))
+    with terminal.Terminal(console) as watcher:
+        where = versions.Bench(
+            CACHE, ROOT / "results" / "compare", shlex.join(["python", "runner.py", *sys.argv[1:]]), watcher
+        )
+        if Path(base).is_dir() and Path(head).is_dir():
+            report = versions.compare_runs(Path(base), Path(head), margins, where)
+        else:
+            grid = Grid(
+                sizes=parse_axis(sizes, "--sizes"),
+                dims=parse_axis(dims, "--dims"),
+                clusters=parse_axis(clusters, "--clusters"),
+                dtypes=parse_names(dtype, "--dtype", DTYPES),
+            )
+            plan = bench.Plan(
+                scenarios=tuple(grid.scenarios()),
+                entries=select(implementations),
+                tracks=cast("tuple[Track, ...]", parse_names(track, "--track", TRACKS)),
+                repeats=_at_least(repeats, 2, "--repeats"),
+                n_threads=_threads(threads),
+                max_iter=100,
+                seed=0,
+                limits=Limits(_positive(timeout, "--timeout"), None),
+            )
+            report = versions.compare_revisions(base, head, plan, margins, where)
+    compare.print_report(console, report)
+    for path, text in ((markdown, compare.markdown(report)), (json, compare.to_json(report))):
+        if path is not None:
+            _write(path, text)
+    if report.regressed:
+        raise typer.Exit(1)
+
+
 def main(arguments: list[str]) -> int:
     """Run the command line; a user's mistake is one line and exit code 2."""
     try:
@@ -280,6 +340,13 @@ def main(arguments: list[str]) -> int:
 def _console() -> Console:
     # A file or a pipe has no width of its own: lines stay whole there.
     return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=160)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; name another file") from error
 
 
 def _refuse(message: str) -> int:

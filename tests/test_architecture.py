@@ -27,6 +27,10 @@ STEPS = (
     "headline",
     "stats",
     "analysis",
+    "revisions",
+    "compare",
+    "versions",
+    "history",
 )
 #: What an implementation may know of the bench.
 CONTRACT = {"harness.contract", "harness.datasets"}

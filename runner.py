@@ -1,7 +1,8 @@
 """The bench's command line: wiring only.
 
-``python runner.py --sizes 1e3..1e6`` measures; ``runner.py compare BASE HEAD`` tells whether one version is
-worse than another; ``runner.py list`` and ``runner.py data`` look around.
+``python runner.py --sizes 1e3..1e6`` measures; ``runner.py report`` makes a page of what was measured;
+``runner.py compare BASE HEAD`` tells whether one version is worse than another; ``runner.py list`` and
+``runner.py data`` look around.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from dotenv import load_dotenv
@@ -40,6 +41,9 @@ from harness.scenario import (
     parse_axis,
     parse_names,
 )
+
+if TYPE_CHECKING:
+    from harness.analysis import MachineLimits
 
 ROOT = Path(__file__).resolve().parent
 CACHE = ROOT / "data"
@@ -205,6 +209,51 @@ def run(
     }
     if missing and os.environ.get("CI") == "true":
         raise UserError(f"CI=true allows no gap: {', '.join(sorted(missing))}; the reasons stand in the rows")
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Folders of runs, or their names under --results [the latest].", metavar="[RUN]..."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The page: one HTML file [report.html].")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="The same as Markdown.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Folder of the figures, as SVG and PNG.")
+    ] = None,
+    baseline: Annotated[
+        str, _option("--baseline", "Implementation the ratios are to, at first.")
+    ] = "sklearn-lloyd",
+    results: Annotated[Path, _option("--results", "Folder of the results.")] = ROOT / "results",
+    peak_gflops: Annotated[
+        str | None,
+        typer.Option("--peak-gflops", help="Limit of the machine, float32,float64: see `make roofline`."),
+    ] = None,
+    bandwidth_gbs: Annotated[
+        float | None, typer.Option("--bandwidth-gbs", help="Limit of the machine: GB/s read from memory.")
+    ] = None,
+) -> None:
+    """Make a page, Markdown or figures of what was measured (without an option: report.html)."""
+    # pandas and matplotlib take a second to import, which no other command should pay.
+    from harness import figures as drawings
+    from harness import report as pages
+
+    found = pages.collect(_folders(runs or [], results), baseline, _limits(peak_gflops, bandwidth_gbs))
+    written: list[Path] = []
+    if out is not None or (markdown is None and figures is None):
+        out = out or Path("report.html")
+        pages.write_html(out, found)
+        written.append(out)
+    if markdown is not None:
+        pages.write_markdown(markdown, found)
+        written.append(markdown)
+    if figures is not None:
+        written += drawings.write_figures(figures, found)
+    for path in written:
+        _console().print(str(path), highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command("list")
@@ -402,6 +451,41 @@ def _memory(text: str | None) -> int | None:
     if match is None or not 0 < float(match[1]) < math.inf:
         raise UserError(f"--max-memory: {text!r} is not a size; write 4GiB, 500MB or a number of bytes")
     return int(float(match[1]) * MEMORY_UNITS[match[2] or ""])
+
+
+def _folders(runs: Sequence[str], results: Path) -> list[Path]:
+    """Return the folders of runs given by path or by name; without any, that of the latest run."""
+    if not runs:
+        facts = max(results.glob("*/env.json"), key=lambda path: path.stat().st_mtime, default=None)
+        if facts is None:
+            raise UserError(f"no run in {results}; measure first, or give --results or the folder of a run")
+        return [facts.parent]
+    folders = []
+    for name in runs:
+        folder = next((path for path in (Path(name), results / name) if path.is_dir()), None)
+        if folder is None:
+            raise UserError(f"no run {name!r}, neither as a folder nor in {results}")
+        folders.append(folder)
+    return folders
+
+
+def _limits(peak_gflops: str | None, bandwidth_gbs: float | None) -> MachineLimits | None:
+    if peak_gflops is None and bandwidth_gbs is None:
+        return None
+    if peak_gflops is None or bandwidth_gbs is None:
+        raise UserError("--peak-gflops and --bandwidth-gbs: one alone is no limit; give both")
+    words = peak_gflops.split(",")
+    numbers = [float(word) if re.fullmatch(r"\s*\d+(\.\d+)?\s*", word) else 0.0 for word in words]
+    if len(numbers) != len(DTYPES) or min(numbers) <= 0:
+        raise UserError(
+            f"--peak-gflops: {peak_gflops!r}; write two numbers, for float32 and float64, as 430,215"
+        )
+    if not 0 < bandwidth_gbs < math.inf:
+        raise UserError(f"--bandwidth-gbs: {bandwidth_gbs:g} is not a positive number")
+    from harness.analysis import MachineLimits
+
+    flops = dict(zip(DTYPES, (1e9 * number for number in numbers), strict=True))
+    return MachineLimits(flops, 1e9 * bandwidth_gbs)
 
 
 def _narrowed(

@@ -1,4 +1,4 @@
-"""The regression gate: is HEAD slower than BASE, does it take more memory, reach a worse objective?
+"""The regression gate: whether HEAD is slower than BASE, takes more memory or reaches a worse objective.
 
 Works on rows, wherever they come from; `bench` and `revisions` make them. The procedure stands in
 METHODOLOGY.md, "Comparing two versions".
@@ -31,7 +31,7 @@ Measure = Literal["time", "memory", "objective"]
 COLUMN_OF: dict[Measure, str] = {"time": "fit_seconds", "memory": "peak_rss_bytes", "objective": "inertia"}
 #: What stands between the name of an implementation and the side it was measured on.
 AT = "@"
-#: Of the interval that has to lie beyond the margin: one end of it counts, so one false alarm in twenty cells.
+#: Of the interval that has to lie beyond the margin. One end of it counts: one error in twenty cells.
 CONFIDENCE = 0.90
 #: How many times as many repeats a re-measurement has.
 AGAIN = 2
@@ -281,7 +281,10 @@ def to_json(report: Report) -> str:
 
 
 HEADINGS = ("cell", "implementation", "pairs", "base", "head", "time", "memory", "objective", "verdict")
-LEGEND = f"ratios of head to base with their {CONFIDENCE:.0%} interval, above 1 head is worse; base and head: median fit"
+LEGEND = (
+    f"ratios of head to base with their {CONFIDENCE:.0%} interval, above 1 head is worse; "
+    "base and head: median fit"
+)
 
 
 def _line(key: Key, base: Mapping[int, Row], head: Mapping[int, Row], margins: Margins) -> Line:

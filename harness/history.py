@@ -1,7 +1,7 @@
 """The history of nightly measurements, and the steps in it.
 
-``python -m harness.history RESULTS HISTORY STEPS`` adds the runs under RESULTS to HISTORY (CSV) and writes the
-steps of the last nights to STEPS (Markdown), an empty file where there is none.
+``python -m harness.history RESULTS HISTORY STEPS`` adds the runs under RESULTS to HISTORY (CSV) and writes
+the steps of the last nights to STEPS (Markdown), an empty file where there is none.
 
 A series is the time of one implementation in one cell over that of the baseline in the same run: what makes a
 night's machine slower falls on both. Machines of another processor have series of their own.
@@ -186,20 +186,21 @@ def markdown(found: Sequence[Step]) -> str:
     if not found:
         return ""
     lines = [
-        f"The last {AFTER} nights differ from the nights before: time relative to {BASELINE} of the same run.",
+        f"The last {AFTER} nights differ from those before: time relative to {BASELINE} of the same run.",
         "",
         "| cell | implementation | time | since | commits | processor |",
         "|---|---|---:|---|---|---|",
     ]
     for step in found:
         one = step.first
+        commits = f"{step.last_commit[:12]}..{one.commit[:12]}"
         lines.append(
-            f"| {one.scenario} {one.track} | {one.implementation} | ×{step.factor:.2f} | {one.started_at[:10]} "
-            f"| {step.last_commit[:12]}..{one.commit[:12]} | {one.cpu} |"
+            f"| {one.scenario} {one.track} | {one.implementation} | ×{step.factor:.2f} "
+            f"| {one.started_at[:10]} | {commits} | {one.cpu} |"
         )
-    return "\n".join(
-        [*lines, "", "`make history` measures a night; `runner.py compare` tells two commits apart.", ""]
-    )
+    hint = "`make history` measures a night; `runner.py compare` tells two commits apart."
+    return "
+".join([*lines, "", hint, ""])
 
 
 def main(arguments: Sequence[str]) -> int:

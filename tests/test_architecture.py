@@ -27,6 +27,8 @@ STEPS = (
     "headline",
     "stats",
     "analysis",
+    "report",
+    "figures",
     "revisions",
     "compare",
     "versions",

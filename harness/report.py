@@ -1,0 +1,424 @@
+"""What a reader gets: one HTML file that works offline, and Markdown for a pull request.
+
+All figures are made by `harness.analysis`; here they become sentences, cells of tables and the data that the
+page of ``harness/page`` draws. The page asks nothing of any server.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness import analysis, environment, stats
+from harness.analysis import MachineLimits, Run
+from harness.errors import UserError
+from harness.headline import OBJECTIVE_MARGIN, OURS
+from harness.record import COLUMNS, Row
+from harness.terminal import format_seconds
+
+PAGE = Path(__file__).resolve().parent / "page"
+#: Columns of a line that the page shows or draws.
+SHOWN = (
+    *analysis.LINE,
+    "data",
+    "dtype",
+    "semantics",
+    "library_version",
+    *analysis.AXES,
+    "n_threads",
+    "n_rows",
+    "n",
+    "status",
+    "reason",
+    "fit_seconds",
+    "fit_low",
+    "fit_high",
+    "n_iter",
+    "inertia",
+    "objective_gap",
+    "peak_rss_bytes",
+    "fit_rss_bytes",
+    "instability",
+)
+#: Options of the command line that a command leaves out where they have this value.
+DEFAULTS: Mapping[str, object] = {
+    "seed": 0,
+    "spread": 2.0,
+    "imbalance": 1.0,
+    "max-iter": 100,
+    "timeout": 120.0,
+    "max-memory": None,
+    "columns": "",
+    "drop": "",
+}
+#: Digits that figures of the page keep: more than any interval can bear.
+DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a report is about.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        At least one.
+    baseline : str
+        The implementation the ratios are to, at first: the reader of the page chooses another.
+    limits : MachineLimits, optional
+        Of the machine, where they are known.
+    """
+
+    runs: Sequence[Run]
+    baseline: str
+    limits: MachineLimits | None = None
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """Every row of every run."""
+        return analysis.together(self.runs)
+
+    def implementations(self) -> list[str]:
+        """Return who was measured, with ours first, then the baseline, then by name."""
+        names = set(self.rows["implementation"])
+        return sorted(names, key=lambda name: (name != OURS, name != self.baseline, name))
+
+
+def collect(folders: Sequence[Path], baseline: str, limits: MachineLimits | None = None) -> Results:
+    """Read the runs of a report.
+
+    Raises
+    ------
+    UserError
+        If a folder is no run (`analysis.read_run`), a run is named twice, or the baseline is not in any.
+    """
+    results = Results([analysis.read_run(folder) for folder in folders], baseline, limits)
+    known = results.implementations()
+    if baseline not in known:
+        raise UserError(
+            f"--baseline: no rows of {baseline!r} in these results; choose from {', '.join(known)}"
+        )
+    return results
+
+
+def sentences(rows: pd.DataFrame, lines: pd.DataFrame, baseline: str) -> list[str]:
+    """Return the verdict: a sentence a run, track and type, with its interval.
+
+    Parameters
+    ----------
+    rows, lines : DataFrame
+        Of `analysis.read` and `analysis.summarise`.
+    baseline : str
+        The implementation that ours is held against.
+    """
+    found = analysis.verdicts(rows, baseline)
+    if baseline == OURS or found.empty:
+        return [_no_verdict(rows, baseline)]
+    gaps = _largest_gaps(lines)
+    several = found["run_id"].nunique() > 1
+    return [
+        _sentence(
+            verdict, baseline, gaps.get((verdict.run_id, verdict.track, verdict.dtype)), several=several
+        )
+        for verdict in found.sort_values(
+            ["track", "dtype", "run_id"], ascending=[False, True, True]
+        ).itertuples()
+    ]
+
+
+def cautions(lines: pd.DataFrame) -> list[str]:
+    """Return what makes the figures of these lines less than certain, and of how many of them."""
+    measured = lines[lines["n"] > 0]
+    counts = {name: int(measured["instability"].str.contains(name.value).sum()) for name in stats.Instability}
+    told = {
+        stats.Instability.TOO_FEW_REPEATS: f"have fewer than {stats.MIN_REPEATS} repeats, so that their "
+        "interval is hardly more than the range seen",
+        stats.Instability.WIDE_SPREAD: f"scatter by more than {stats.WIDE_SPREAD:.0%} (interquartile range "
+        "over median)",
+        stats.Instability.NOISY_MACHINE: "were measured while the machine was busy or slow as a whole",
+        stats.Instability.THROTTLING: "were measured while the machine became slower from repeat to repeat",
+    }
+    found = [f"{counts[name]} of {len(measured)} {text}" for name, text in told.items() if counts[name]]
+    missing = len(lines) - len(measured)
+    return [*found, f"{missing} of {len(lines)} gave no figure; their status says why"] if missing else found
+
+
+def write_html(path: Path, results: Results) -> None:
+    """Write the report as one HTML file.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    content = payload(results)
+    # Inside a script element only "<" could end it early; as an escape it is the same JSON.
+    data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    verdict = content["verdicts"][results.baseline]
+    parts = {
+        "{{style}}": (PAGE / "page.css").read_text(encoding="utf-8"),
+        "{{script}}": (PAGE / "page.js").read_text(encoding="utf-8"),
+        "{{verdict}}": html.escape(verdict[0]),
+        "{{machine}}": html.escape(content["runs"][0]["machine"]),
+        "{{data}}": data,
+    }
+    text = (PAGE / "page.html").read_text(encoding="utf-8")
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    _write(path, text)
+
+
+def write_markdown(path: Path, results: Results) -> None:
+    """Write the report as Markdown, short enough for a comment.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    _write(path, markdown(results))
+
+
+def markdown(results: Results) -> str:
+    """Return the verdict, the cells that are lost and the table of medians as Markdown."""
+    rows, baseline = results.rows, results.baseline
+    lines = analysis.summarise(rows, baseline)
+    lost = analysis.where_we_lose(rows, baseline)
+    text = [f"## {OURS} against {baseline}", *(f"- {one}" for one in sentences(rows, lines, baseline)), ""]
+    text += [f"Read with care: {'; '.join(found)}.", ""] if (found := cautions(lines)) else []
+    if len(lost):
+        text += [f"### Where we lose: {len(lost)} cells", *_lost_table(lost), ""]
+    text += [
+        "<details><summary>All figures</summary>",
+        "",
+        *_line_table(lines, baseline),
+        "",
+        "</details>",
+        "",
+    ]
+    text += [f"`{run.command}`  \n{environment.one_line(run.environment)}\n" for run in results.runs]
+    return "\n".join(text)
+
+
+def payload(results: Results) -> dict[str, Any]:
+    """Return all that the page shows, as JSON values with null where there is no figure."""
+    rows = results.rows
+    names = results.implementations()
+    lines = analysis.summarise(rows, results.baseline)
+    keys = pd.MultiIndex.from_frame(lines[analysis.LINE])
+    columns: dict[str, list[object]] = {name: _plain(lines[name]) for name in SHOWN}
+    for phase, seconds in analysis.phases(rows).reindex(keys).items():
+        columns[str(phase)] = _plain(seconds)
+    front = analysis.frontier(lines)["on_frontier"].reindex(lines.index, fill_value=False)
+    columns["on_frontier"] = _plain(front.astype(bool))
+    if results.limits is not None:
+        columns["limit_share"] = _plain(analysis.limit_share(lines, results.limits))
+    plans = {run.run_id: run.plan for run in results.runs}
+    columns["command"] = [
+        reproduce(plans[line.run_id], line.scenario, line.track, line.implementation)
+        for line in lines.itertuples()
+    ]
+    ratios = {name: analysis.ratios(rows, name).reindex(keys) for name in names}
+    return {
+        "ours": OURS,
+        "baseline": results.baseline,
+        "implementations": names,
+        "margin": OBJECTIVE_MARGIN,
+        "runs": [_about(run) for run in results.runs],
+        "lines": columns,
+        "ratios": {name: {str(c): _plain(table[c]) for c in table} for name, table in ratios.items()},
+        "verdicts": {name: sentences(rows, lines, name) for name in names},
+        "lost": {name: _lost(rows, name) for name in names},
+        "cautions": cautions(lines),
+        "complexity": _records(analysis.complexity(lines)),
+        "rows": _csv(rows),
+    }
+
+
+def reproduce(plan: Mapping[str, Any], scenario: str, track: str, implementation: str) -> str:
+    """Return the command that measures one line again.
+
+    Parameters
+    ----------
+    plan : mapping
+        Of the run, as in its ``env.json``.
+    scenario, track, implementation : str
+        Which line.
+    """
+    data = next(one["dataset"] for one in plan["scenarios"] if one["name"] == scenario)
+    options: dict[str, object] = {}
+    if data["kind"] == "blobs":
+        options |= {"sizes": data["n_samples"], "dims": data["n_features"]}
+    else:
+        options["data"] = data["path"] if data["kind"] == "file" else data["kind"]
+    options |= {
+        "clusters": data["n_clusters"],
+        "dtype": data["dtype"],
+        "track": track,
+        "repeats": plan["repeats"],
+        "threads": plan["n_threads"],
+        "seed": plan["seed"],
+        "max-iter": plan["max_iter"],
+        "spread": data["spread"],
+        "imbalance": data["imbalance"],
+        "columns": ",".join(data["columns"]),
+        "drop": ",".join(data["drop"]),
+        "timeout": plan["limits"]["timeout_seconds"],
+        "max-memory": plan["limits"]["max_memory_bytes"],
+        "implementations": implementation,
+    }
+    words = [
+        word
+        for name, value in options.items()
+        if name not in DEFAULTS or value != DEFAULTS[name]
+        for word in (f"--{name}", f"{value:g}" if isinstance(value, float) else str(value))
+    ]
+    return shlex.join(["python", "runner.py", *words])
+
+
+def _sentence(verdict: Any, baseline: str, gap: float | None, *, several: bool) -> str:  # noqa: ANN401 - a tuple that pandas names
+    where = f"{verdict.track} track, {verdict.dtype}" + (f", run {verdict.run_id}" if several else "")
+    over = f"over {verdict.n_cells} cells" if verdict.n_cells > 1 else "of one cell"
+    if math.isnan(verdict.ratio_low):
+        interval = "one repeat, hence no interval"
+    else:
+        interval = f"95 % interval {verdict.ratio_low:.2f}–{verdict.ratio_high:.2f}×"
+    if verdict.ratio_low <= 1 <= verdict.ratio_high:
+        claim = f"{OURS} and {baseline} cannot be told apart ({verdict.ratio:.2f}×, {interval})"
+    else:
+        claim = f"{OURS} is {verdict.ratio:.2f}× as fast as {baseline} ({interval})"
+    slower = f"slower in {verdict.n_slower}" if verdict.n_slower else "slower in none"
+    unclear = f", too close to call in {verdict.n_unclear}" if verdict.n_unclear else ""
+    worst = f"worst cell {verdict.worst:.2f}× ({verdict.worst_scenario})"
+    text = f"{claim}: geometric mean {over}, {where}; {slower}{unclear}; {worst}"
+    return text + (
+        "." if gap is None else f"; objective at most {max(gap, 0.0):.2g} % above the best exact one."
+    )
+
+
+def _no_verdict(rows: pd.DataFrame, baseline: str) -> str:
+    if baseline == OURS:
+        return f"Ratios are to {OURS} itself: choose another baseline for a verdict on it."
+    names = set(rows.loc[rows["status"] == "ok", "implementation"])
+    missing = [name for name in (OURS, baseline) if name not in names]
+    reason = f"no figures of {' and '.join(missing)}" if missing else "no cell that both have measured"
+    return f"No verdict on {OURS} against {baseline}: {reason}."
+
+
+def _largest_gaps(lines: pd.DataFrame) -> dict[Any, float]:
+    """Return by how many percent our objective exceeds the best exact one at most, by run, track and type."""
+    own = lines[(lines["implementation"] == OURS) & lines["objective_gap"].notna()]
+    return dict(100 * own.groupby(["run_id", "track", "dtype"])["objective_gap"].max())
+
+
+def _about(run: Run) -> dict[str, object]:
+    facts = run.environment
+    return {
+        "run_id": run.run_id,
+        "command": run.command,
+        "machine": environment.one_line(facts),
+        "started_at": min(run.rows["started_at"]),
+        "facts": {
+            "processor": facts["cpu"],
+            "instruction sets": ", ".join(facts["cpu_features"]) or "none known",
+            "cores": str(facts["cores"]),
+            "memory": f"{facts['memory_bytes'] / 2**30:.1f} GiB",
+            "system": facts["system"],
+            "Python": facts["python"],
+            "commit": (facts["commit"] or "unknown")
+            + (" with changes" if facts["uncommitted_changes"] else ""),
+            "load average at start": ", ".join(f"{load:.2f}" for load in facts["load_average"] or ())
+            or "unknown",
+            **facts["libraries"],
+        },
+    }
+
+
+def _lost(rows: pd.DataFrame, baseline: str) -> list[dict[str, object]]:
+    names = ["run_id", "scenario", "track", "dtype", "seconds", "status", "ahead", "ratio", "ratio_low"]
+    found = analysis.where_we_lose(rows, baseline)
+    return _records(found[[*names, "ratio_high", "objective_gap"]])
+
+
+def _lost_table(lost: pd.DataFrame) -> list[str]:
+    table = [
+        f"| cell | track | {OURS} | ahead | speed of {OURS} over it | 95 % interval | objective gap |",
+        "|---|---|---:|---|---:|---:|---:|",
+    ]
+    for cell in lost.itertuples():
+        own = cell.status if pd.isna(cell.seconds) else format_seconds(cell.seconds)
+        table.append(
+            f"| {cell.scenario} | {cell.track} | {own} | {cell.ahead or '–'} | {_times(cell.ratio)} "
+            f"| {_range(cell.ratio_low, cell.ratio_high)} | {_percent(cell.objective_gap)} |"
+        )
+    return table
+
+
+def _line_table(lines: pd.DataFrame, baseline: str) -> list[str]:
+    table = [
+        f"| cell | track | implementation | median | speed over {baseline} | 95 % interval | objective gap "
+        "| peak MiB | status |",
+        "|---|---|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for line in lines.itertuples():
+        notes = f"{line.status} ({line.instability})" if line.instability else line.status
+        seconds = "–" if math.isnan(line.fit_seconds) else format_seconds(line.fit_seconds)
+        peak = "–" if math.isnan(line.peak_rss_bytes) else f"{line.peak_rss_bytes / 2**20:.0f}"
+        table.append(
+            f"| {line.scenario} | {line.track} | {line.implementation} | {seconds} | {_times(line.ratio)} "
+            f"| {_range(line.ratio_low, line.ratio_high)} | {_percent(line.objective_gap)} | {peak} "
+            f"| {notes} |"
+        )
+    return table
+
+
+def _times(ratio: float) -> str:
+    return "–" if math.isnan(ratio) else f"{ratio:.2f}×"
+
+
+def _range(low: float, high: float) -> str:
+    return "–" if math.isnan(low) else f"{low:.2f}–{high:.2f}"
+
+
+def _percent(gap: float | None) -> str:
+    return "–" if gap is None or math.isnan(gap) else f"{gap:+.2%}"
+
+
+def _csv(rows: pd.DataFrame) -> str:
+    """Return the rows as the bench wrote them."""
+    # Whole numbers that may be missing are floats in the frame and none in the file.
+    whole = [column.name for column in fields(Row) if str(column.type) == "int | None"]
+    return str(rows[list(COLUMNS)].astype(dict.fromkeys(whole, "Int64")).to_csv(index=False))
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, object]]:
+    columns = {str(name): _plain(table[name]) for name in table}
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
+def _plain(values: Iterable[Any]) -> list[object]:
+    """Return JSON values: numbers of few digits, None for what is missing."""
+    return [_json(value) for value in values]
+
+
+def _json(value: Any) -> object:  # noqa: ANN401 - a cell of a data frame has any type
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(f"{value:.{DIGITS}g}") if value % 1 else int(value)
+    return value.item() if hasattr(value, "item") else value
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}; name another file") from error

@@ -199,8 +199,7 @@ def markdown(found: Sequence[Step]) -> str:
             f"| {one.started_at[:10]} | {commits} | {one.cpu} |"
         )
     hint = "`make history` measures a night; `runner.py compare` tells two commits apart."
-    return "
-".join([*lines, "", hint, ""])
+    return "\n".join([*lines, "", hint, ""])
 
 
 def main(arguments: Sequence[str]) -> int:

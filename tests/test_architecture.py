@@ -29,6 +29,7 @@ STEPS = (
     "analysis",
     "report",
     "figures",
+    "explore",
     "revisions",
     "compare",
     "versions",

@@ -1,4 +1,4 @@
-"""The gate is silent where nothing changed and catches what did: on times really measured, drawn by a seed."""
+"""The gate is silent where nothing changed, and catches what did: on times really measured, drawn by seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workflows: few rights, pinned actions, every system and Python, nothing that does not run here as well."""
+"""The workflows: few rights, pinned actions, every system and Python, nothing that does not run here too."""
 
 from __future__ import annotations
 

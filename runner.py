@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import os
@@ -26,9 +27,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness import bench, compare, datasets, environment, headline, terminal, versions
+from harness import bench, compare, datasets, environment, headline, record, terminal, versions
 from harness.errors import UserError
 from harness.isolate import Limits, probe
+from harness.record import Row
 from harness.registry import ENTRIES, select
 from harness.scenario import (
     DTYPES,
@@ -51,7 +53,7 @@ PREFIX = "KMEANS_BENCH_"
 INTERRUPTED = 130
 #: scikit-learn takes no larger seed.
 MAX_SEED = 2**32 - 1
-NOT_IN_ENVIRONMENT = ("ctx", "quick", "fresh", "return")
+NOT_IN_ENVIRONMENT = ("ctx", "quick", "fresh", "estimate", "return")
 MEMORY_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 app = typer.Typer(
@@ -121,11 +123,14 @@ def run(
         bool, typer.Option("--quick", help="Under a minute: no n above 1e4, one repeat.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure all again instead of resuming.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Say what it would cost, and measure nothing.")
+    ] = False,
 ) -> None:
     """Measure implementations on identical data, each in its own process (the default command).
 
-    The same command resumes a run that was interrupted. Every option but --quick and --fresh can also be set
-    in the environment or in .env, as KMEANS_BENCH_SIZES and so on; the command line wins.
+    The same command resumes a run that was interrupted. Every option but --quick, --fresh and --estimate can
+    also be set in the environment or in .env, as KMEANS_BENCH_SIZES and so on; the command line wins.
     """
     console = _console()
     if quick or (preset and _given(ctx, "preset")):
@@ -188,6 +193,9 @@ def run(
     baselines = parse_names(baseline, "--baseline", [entry.name for entry in ENTRIES])
     if len(baselines) != 1:
         raise UserError(f"--baseline: one implementation, not {len(baselines)}")
+    if estimate:
+        terminal.print_estimate(console, plan.measurements(), _known_rows(results))
+        return
     with terminal.Terminal(console) as watcher:
         command = shlex.join(["python", "runner.py", *sys.argv[1:]])
         done = bench.execute(
@@ -389,6 +397,15 @@ def main(arguments: list[str]) -> int:
 def _console() -> Console:
     # A file or a pipe has no width of its own: lines stay whole there.
     return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=160)
+
+
+def _known_rows(results: Path) -> list[Row]:
+    """Return the rows of all earlier runs; those of another schema say nothing of this one."""
+    found: list[Row] = []
+    for path in sorted(results.glob("*/*.csv")):
+        with contextlib.suppress(UserError):
+            found += record.load(path)
+    return found
 
 
 def _write(path: Path, text: str) -> None:

@@ -158,21 +158,22 @@ class Report:
     @property
     def sentence(self) -> str:
         """The outcome in a sentence."""
+        cells = f"{len(self.lines)} cell{'' if len(self.lines) == 1 else 's'}"
         worse = [line for line in self.lines if line.worse]
         if worse:
             what = sorted({name for line in worse for name in line.worse})
-            return f"{self.head} is worse than {self.base} in {len(worse)} of {len(self.lines)} cells: " + (
+            return f"{self.head} is worse than {self.base} in {len(worse)} of {cells}: " + (
                 f"{', '.join(what)}; measured again, confirmed"
             )
         suspected = sum(_has(line, Verdict.SUSPECTED) for line in self.lines)
         if suspected:
             return (
-                f"{suspected} of {len(self.lines)} cells look worse in {self.head}, and nothing confirms it: "
+                f"{suspected} of {cells} look worse in {self.head}, and nothing confirms it: "
                 "the runs cannot be measured again here; compare the two revisions"
             )
         passed = sum(_has(line, Verdict.NOT_CONFIRMED) for line in self.lines)
         tail = f"; {passed} looked worse and did not when measured again" if passed else ""
-        return f"{self.head} is not worse than {self.base} in any of {len(self.lines)} cells{tail}"
+        return f"{self.head} is not worse than {self.base} in any of {cells}{tail}"
 
 
 def gate(

@@ -21,7 +21,7 @@ from harness.datasets import obtain
 from harness.environment import ROOT, usable_cores
 from harness.isolate import Limits, measure
 from harness.registry import REFERENCE, select
-from harness.scenario import DatasetSpec, Grid
+from harness.scenario import TRACKS, DatasetSpec, Grid, Track
 from harness.terminal import Terminal
 
 #: Names another folder of results than the checkout's.
@@ -42,11 +42,11 @@ def latest_run() -> analysis.Run:
     """
     folder = _results()
     found = sorted(folder.glob("*/env.json"), key=lambda path: path.stat().st_mtime)
-    return analysis.read_run(found[-1].parent) if found else _measured(SMALL, SMALL_NAMES, folder)
+    return analysis.read_run(found[-1].parent) if found else _measured(SMALL, SMALL_NAMES, folder, TRACKS)
 
 
 def scaling_run(n_samples: int, names: str = "rust,dask-rust", *, repeats: int = 3) -> pd.DataFrame:
-    """Measure implementations with 1, 2, 4, ... cores, up to all, and return the lines of all.
+    """Measure implementations on the matched track with 1, 2, 4, ... cores, up to all.
 
     Parameters
     ----------
@@ -65,7 +65,9 @@ def scaling_run(n_samples: int, names: str = "rust,dask-rust", *, repeats: int =
     cores = usable_cores()
     counts = sorted({*(1 << power for power in range(cores.bit_length()) if 1 << power <= cores), cores})
     grid, folder = Grid(sizes=(n_samples,)), _results() / "scaling"
-    runs = [_measured(grid, names, folder, n_threads=count, repeats=repeats) for count in counts]
+    runs = [
+        _measured(grid, names, folder, ("matched",), n_threads=count, repeats=repeats) for count in counts
+    ]
     return analysis.summarise(analysis.together(runs), names.split(",", maxsplit=1)[0])
 
 
@@ -99,7 +101,7 @@ def samples(spec: DatasetSpec) -> Figure:
     return figure
 
 
-def quality(spec: DatasetSpec, names: str = "rust,sklearn-lloyd,sklearn-minibatch") -> pd.DataFrame:
+def quality(spec: DatasetSpec, names: str = "rust,sklearn-minibatch") -> pd.DataFrame:
     """Fit a dataset from the stored start and say how good the clusters are.
 
     Parameters
@@ -180,12 +182,18 @@ def scaling(lines: pd.DataFrame) -> Figure:
 
 
 def _measured(
-    grid: Grid, names: str, folder: Path, *, n_threads: int | None = None, repeats: int = 1
+    grid: Grid,
+    names: str,
+    folder: Path,
+    tracks: tuple[Track, ...],
+    *,
+    n_threads: int | None = None,
+    repeats: int = 1,
 ) -> analysis.Run:
     plan = bench.Plan(
         scenarios=tuple(replace(grid, dtypes=("float32",)).scenarios()),
         entries=select(names),
-        tracks=("matched", "default"),
+        tracks=tracks,
         repeats=repeats,
         n_threads=n_threads or usable_cores(),
         max_iter=100,
@@ -207,5 +215,5 @@ def _results() -> Path:
 
 
 def _some(values: np.ndarray) -> np.ndarray:
-    """Return every so-manieth entry, at most `SHOWN`."""
+    """Return at most `SHOWN` entries, equally far apart."""
     return values[:: -(-len(values) // SHOWN)]

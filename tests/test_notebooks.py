@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
+from harness import explore
 from harness.datasets import obtain
-from harness.scenario import DatasetSpec
+from harness.scenario import DatasetSpec, Grid
 from python_impl.kmeans import lloyd
 from python_impl.walkthrough import draw, steps
+from tests import rows
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -23,8 +25,10 @@ LOGIC = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.If, ast.Try, ast
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of results, empty until the first notebook that needs a run measures one."""
-    return tmp_path_factory.mktemp("results")
+    """A folder of results with one run in it."""
+    folder = tmp_path_factory.mktemp("results")
+    rows.write_run(folder, rows.modelled())
+    return folder
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -67,6 +71,19 @@ def test_a_notebook_runs_from_top_to_bottom_and_shows_figures(
     shown = [output for cell in code(notebook) for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in shown)
     assert not [output for output in shown if output.output_type == "stream" and output.name == "stderr"]
+
+
+def test_where_there_is_no_run_a_small_one_is_measured_once(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KMEANS_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.setattr(explore, "CACHE", cache)
+    monkeypatch.setattr(explore, "SMALL", Grid(sizes=(200,), dims=(2,), clusters=(3,)))
+    monkeypatch.setattr(explore, "SMALL_NAMES", "numpy")
+    run = explore.latest_run()
+    assert run.rows["status"].tolist() == ["ok", "ok"]
+    assert explore.latest_run().run_id == run.run_id
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_walkthrough_ends_where_the_algorithm_does(cache: Path) -> None:

@@ -17,8 +17,8 @@ from harness.record import Row
 
 #: First guess of a measurement's cost beside the fit (interpreter, imports, warm-up), in seconds.
 FIRST_GUESS_SECONDS = 2.5
-#: First guess of a fit nothing is known of, in seconds for each sample, feature and cluster: the middle between
-#: the fastest and the slowest implementation of a 2-core machine at 1e6 samples.
+#: First guess of a fit nothing is known of, in seconds for each sample, feature and cluster: between the
+#: fastest and the slowest implementation of a 2-core machine at 1e6 samples.
 FIRST_GUESS_RATE = 1e-8
 STYLES = {
     "ok": "green",

@@ -94,12 +94,8 @@ def draw(X: FloatArray, shown: Sequence[Step]) -> Figure:
 
 def _draw_one(panel: Axes, X: FloatArray, step: Step) -> None:
     panel.set(title=step.title, xticks=[], yticks=[])
-    if step.labels is None:
-        panel.scatter(*X.T, s=7, color="#8a857b", linewidths=0)
-    else:
-        panel.scatter(
-            *X.T, s=7, c=step.labels % COLORS.N, cmap=COLORS, vmin=0, vmax=COLORS.N - 1, linewidths=0
-        )
+    shades = "#8a857b" if step.labels is None else COLORS(step.labels % COLORS.N)
+    panel.scatter(X[:, 0], X[:, 1], s=7, c=shades, linewidths=0)
     if step.centers is None:
         return
     if step.before is not None:
@@ -107,4 +103,13 @@ def _draw_one(panel: Axes, X: FloatArray, step: Step) -> None:
             arrow = {"arrowstyle": "->", "color": "k", "linewidth": 0.9}
             panel.annotate("", xy=tuple(end), xytext=tuple(start), arrowprops=arrow)
     colors = COLORS(np.arange(len(step.centers)) % COLORS.N)
-    panel.scatter(*step.centers.T, s=110, marker="X", c=colors, edgecolors="k", linewidths=1.2, zorder=3)
+    panel.scatter(
+        step.centers[:, 0],
+        step.centers[:, 1],
+        s=110,
+        marker="X",
+        c=colors,
+        edgecolors="k",
+        linewidths=1.2,
+        zorder=3,
+    )

@@ -72,7 +72,7 @@ def both_sides(rng: np.random.Generator, repeats: int, change: Change) -> tuple[
                 one, other = (pair[i] for i in rng.permutation(2))
                 place = {"scenario": f"n{n_samples}", "repeat": repeat}
                 base.append(rows.row(name, one[0], peak_rss_bytes=one[1], inertia=100.0, **place))
-                seconds, peak, inertia = change(name, *other, 100.0)
+                seconds, peak, inertia = change(name, other[0], other[1], 100.0)
                 head.append(rows.row(name, seconds, peak_rss_bytes=peak, inertia=inertia, **place))
     return base, head
 

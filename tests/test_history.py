@@ -58,7 +58,8 @@ def entry(night: int, relative_time: float, cpu: str = "x") -> history.Entry:
 def test_a_step_names_the_night_and_the_commits_it_lies_between() -> None:
     entries = [entry(night, 2.0 if night >= 20 else 1.0) for night in range(23)]
     (step,) = history.steps(reversed(entries))
-    assert (step.first.commit, step.last_commit, step.factor) == ("commit20", "commit19", pytest.approx(2.0))
+    assert (step.first.commit, step.last_commit) == ("commit20", "commit19")
+    assert step.factor == pytest.approx(2.0)
     assert "| a matched | rust | ×2.00 | 2026-01-21 | commit19..commit20 | x |" in history.markdown([step])
 
 

@@ -318,13 +318,13 @@ def instability(rows: pd.DataFrame) -> pd.Series:
 
 
 def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) -> pd.DataFrame:
-    """Return the cells we lose, the worst first, by the rule of `headline`.
+    """Return the cells we lose by the rule of `headline`, those without a time of ours first, then the worst.
 
     Returns
     -------
     DataFrame
-        ``run_id``, the fields of `headline.Cell`, and ``ahead`` (who is nearest to us or ahead of us most)
-        with ``ratio``, ``ratio_low``, ``ratio_high`` to it, repeat by repeat: where the interval holds 1
+        ``run_id``, ``data``, the fields of `headline.Cell`, and ``ahead`` (who is nearest to us or ahead of us
+        most) with ``ratio``, ``ratio_low``, ``ratio_high`` to it, repeat by repeat: where the interval holds 1
         the loss may be noise. Empty where no cell is lost.
     """
     lines = []
@@ -335,9 +335,12 @@ def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) 
         for cell in headline.cells(to_rows(members), baseline, ours):
             if cell.lost:
                 here = members[(members["scenario"] == cell.scenario) & (members["track"] == cell.track)]
-                lines.append({"run_id": run_id, **asdict(cell), **_behind(here, cell, baseline, ours)})
+                facts = {"run_id": run_id, "data": _data(cell.scenario), **asdict(cell)}
+                lines.append({**facts, **_behind(here, cell, baseline, ours)})
     own = [field.name for field in fields(headline.Cell)]
-    return pd.DataFrame(lines, columns=["run_id", *own, "ahead", "ratio", "ratio_low", "ratio_high"])
+    names = ["run_id", "data", *own, "ahead", "ratio", "ratio_low", "ratio_high"]
+    table = pd.DataFrame(lines, columns=names)
+    return table.sort_values("ratio", na_position="first", kind="stable", ignore_index=True)
 
 
 def complexity(lines: pd.DataFrame) -> pd.DataFrame:

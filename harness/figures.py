@@ -95,7 +95,9 @@ def runtime(lines: pd.DataFrame, names: Sequence[str], *, axis: str = "n_samples
     """
     fixed = ["track", "dtype", "data", *(name for name in analysis.AXES if name != axis), "run_id"]
     timed = lines[lines["fit_seconds"].notna()]
-    panels = [(key, members) for key, members in timed.groupby(fixed) if members[axis].nunique() > 1]
+    panels = [
+        (key, members) for key, members in timed.groupby(fixed, sort=False) if members[axis].nunique() > 1
+    ]
     if not panels:
         return None
     figure, axes = _panels(len(panels))
@@ -113,7 +115,7 @@ def runtime(lines: pd.DataFrame, names: Sequence[str], *, axis: str = "n_samples
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_seconds(value)))
         panel.yaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_minor_locator(NullLocator())
-    _legend(figure, axes)
+    _legend(figure, axes, names)
     return figure
 
 
@@ -177,7 +179,7 @@ def frontier(lines: pd.DataFrame, names: Sequence[str]) -> Figure | None:
         return None
     shape = ["dtype", "data", "n_features", "n_clusters", "run_id"]
     largest = found[found["n_samples"] == found.groupby(shape)["n_samples"].transform("max")]
-    groups = list(largest.groupby([*shape, "n_samples"]))
+    groups = list(largest.groupby([*shape, "n_samples"], sort=False))
     figure, axes = _panels(len(groups))
     for (key, members), panel in zip(groups, axes, strict=True):
         for line in members.itertuples():
@@ -197,7 +199,7 @@ def frontier(lines: pd.DataFrame, names: Sequence[str]) -> Figure | None:
         panel.set(xlabel="time of the fit", ylabel="objective above the best, %")
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_seconds(value)))
         panel.xaxis.set_minor_locator(NullLocator())
-    _legend(figure, axes)
+    _legend(figure, axes, names)
     return figure
 
 
@@ -230,8 +232,10 @@ def _title(of: dict[str, Any], axis: str) -> str:
     return ", ".join([shape, *(str(of[name]) for name in ("data", "track", "dtype") if name in of)])
 
 
-def _legend(figure: Figure, axes: Sequence[Any]) -> None:
-    handles = {
-        label: one for axis in axes for one, label in zip(*axis.get_legend_handles_labels(), strict=True)
+def _legend(figure: Figure, axes: Sequence[Any], names: Sequence[str]) -> None:
+    drawn = {
+        label: one for panel in axes for one, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=8)
+    known = [name for name in names if name in drawn]
+    handles = [drawn[name] for name in known]
+    figure.legend(handles, known, loc="outside lower center", ncols=min(len(known), 5), fontsize=8)

@@ -109,8 +109,8 @@ def collect(folders: Sequence[Path], baseline: str, limits: MachineLimits | None
     return results
 
 
-def sentences(rows: pd.DataFrame, lines: pd.DataFrame, baseline: str) -> list[str]:
-    """Return the verdict: a sentence a run, track and type, with its interval.
+def verdict(rows: pd.DataFrame, lines: pd.DataFrame, baseline: str) -> list[tuple[str, str]]:
+    """Return the verdict of each run, track and type: the claim with its interval, and what it rests on.
 
     Parameters
     ----------
@@ -121,16 +121,13 @@ def sentences(rows: pd.DataFrame, lines: pd.DataFrame, baseline: str) -> list[st
     """
     found = analysis.verdicts(rows, baseline)
     if baseline == OURS or found.empty:
-        return [_no_verdict(rows, baseline)]
+        return [(_no_verdict(rows, baseline), "")]
     gaps = _largest_gaps(lines)
     several = found["run_id"].nunique() > 1
+    ordered = found.sort_values(["track", "dtype", "run_id"], ascending=[False, True, True])
     return [
-        _sentence(
-            verdict, baseline, gaps.get((verdict.run_id, verdict.track, verdict.dtype)), several=several
-        )
-        for verdict in found.sort_values(
-            ["track", "dtype", "run_id"], ascending=[False, True, True]
-        ).itertuples()
+        (_claim(one, baseline), _detail(one, gaps.get((one.run_id, one.track, one.dtype)), several=several))
+        for one in ordered.itertuples()
     ]
 
 
@@ -146,9 +143,11 @@ def cautions(lines: pd.DataFrame) -> list[str]:
         stats.Instability.NOISY_MACHINE: "were measured while the machine was busy or slow as a whole",
         stats.Instability.THROTTLING: "were measured while the machine became slower from repeat to repeat",
     }
-    found = [f"{counts[name]} of {len(measured)} {text}" for name, text in told.items() if counts[name]]
+    found = [f"{len(measured)} figures, {counts[name]} {text}" for name, text in told.items() if counts[name]]
     missing = len(lines) - len(measured)
-    return [*found, f"{missing} of {len(lines)} gave no figure; their status says why"] if missing else found
+    return (
+        [*found, f"{len(lines)} lines, {missing} have none, and their status says why"] if missing else found
+    )
 
 
 def write_html(path: Path, results: Results) -> None:
@@ -162,11 +161,13 @@ def write_html(path: Path, results: Results) -> None:
     content = payload(results)
     # Inside a script element only "<" could end it early; as an escape it is the same JSON.
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    verdict = content["verdicts"][results.baseline]
+    claim, detail = content["verdicts"][results.baseline][0]
     parts = {
         "{{style}}": (PAGE / "page.css").read_text(encoding="utf-8"),
         "{{script}}": (PAGE / "page.js").read_text(encoding="utf-8"),
-        "{{verdict}}": html.escape(verdict[0]),
+        "{{claim}}": html.escape(claim),
+        "{{detail}}": html.escape(detail),
+        "{{care}}": html.escape(_care(content["cautions"])),
         "{{machine}}": html.escape(content["runs"][0]["machine"]),
         "{{data}}": data,
     }
@@ -192,8 +193,8 @@ def markdown(results: Results) -> str:
     rows, baseline = results.rows, results.baseline
     lines = analysis.summarise(rows, baseline)
     lost = analysis.where_we_lose(rows, baseline)
-    text = [f"## {OURS} against {baseline}", *(f"- {one}" for one in sentences(rows, lines, baseline)), ""]
-    text += [f"Read with care: {'; '.join(found)}.", ""] if (found := cautions(lines)) else []
+    text = [f"## {OURS} against {baseline}", *_verdict_list(verdict(rows, lines, baseline)), ""]
+    text += [care, ""] if (care := _care(cautions(lines))) else []
     if len(lost):
         text += [f"### Where we lose: {len(lost)} cells", *_lost_table(lost), ""]
     text += [
@@ -235,7 +236,7 @@ def payload(results: Results) -> dict[str, Any]:
         "runs": [_about(run) for run in results.runs],
         "lines": columns,
         "ratios": {name: {str(c): _plain(table[c]) for c in table} for name, table in ratios.items()},
-        "verdicts": {name: sentences(rows, lines, name) for name in names},
+        "verdicts": {name: verdict(rows, lines, name) for name in names},
         "lost": {name: _lost(rows, name) for name in names},
         "cautions": cautions(lines),
         "complexity": _records(analysis.complexity(lines)),
@@ -284,23 +285,26 @@ def reproduce(plan: Mapping[str, Any], scenario: str, track: str, implementation
     return shlex.join(["python", "runner.py", *words])
 
 
-def _sentence(verdict: Any, baseline: str, gap: float | None, *, several: bool) -> str:  # noqa: ANN401 - a tuple that pandas names
-    where = f"{verdict.track} track, {verdict.dtype}" + (f", run {verdict.run_id}" if several else "")
-    over = f"over {verdict.n_cells} cells" if verdict.n_cells > 1 else "of one cell"
-    if math.isnan(verdict.ratio_low):
-        interval = "one repeat, hence no interval"
-    else:
-        interval = f"95 % interval {verdict.ratio_low:.2f}–{verdict.ratio_high:.2f}×"
-    if verdict.ratio_low <= 1 <= verdict.ratio_high:
-        claim = f"{OURS} and {baseline} cannot be told apart ({verdict.ratio:.2f}×, {interval})"
-    else:
-        claim = f"{OURS} is {verdict.ratio:.2f}× as fast as {baseline} ({interval})"
-    slower = f"slower in {verdict.n_slower}" if verdict.n_slower else "slower in none"
-    unclear = f", too close to call in {verdict.n_unclear}" if verdict.n_unclear else ""
-    worst = f"worst cell {verdict.worst:.2f}× ({verdict.worst_scenario})"
-    text = f"{claim}: geometric mean {over}, {where}; {slower}{unclear}; {worst}"
-    return text + (
-        "." if gap is None else f"; objective at most {max(gap, 0.0):.2g} % above the best exact one."
+def _claim(found: Any, baseline: str) -> str:  # noqa: ANN401 - a line of a data frame
+    interval = (
+        "one repeat, hence no interval"
+        if math.isnan(found.ratio_low)
+        else f"95 % interval {_range(found.ratio_low, found.ratio_high)}×"
+    )
+    if found.ratio_low <= 1 <= found.ratio_high:
+        return f"{OURS} and {baseline} cannot be told apart: {_times(found.ratio)} ({interval})."
+    return f"{OURS} is {_times(found.ratio)} as fast as {baseline} ({interval})."
+
+
+def _detail(found: Any, gap: float | None, *, several: bool) -> str:  # noqa: ANN401 - a line of a data frame
+    run = f" of run {found.run_id}" if several else ""
+    cells = f"Geometric mean over {found.n_cells} cells" if found.n_cells > 1 else "One cell"
+    slower = f"slower in {found.n_slower or 'none'}"
+    unclear = f", too close to call in {found.n_unclear}" if found.n_unclear else ""
+    objective = "" if gap is None else f"; objective at most {max(gap, 0.0):.2g} % above the best exact one"
+    return (
+        f"{cells}, {found.track} track, {found.dtype}{run}: {slower}{unclear}; worst {_times(found.worst)} "
+        f"({found.worst_scenario}){objective}."
     )
 
 
@@ -345,7 +349,15 @@ def _about(run: Run) -> dict[str, object]:
 def _lost(rows: pd.DataFrame, baseline: str) -> list[dict[str, object]]:
     names = ["run_id", "scenario", "track", "dtype", "seconds", "status", "ahead", "ratio", "ratio_low"]
     found = analysis.where_we_lose(rows, baseline)
-    return _records(found[[*names, "ratio_high", "objective_gap"]])
+    return _records(found[[*names, "ratio_high", "objective_gap", "data"]])
+
+
+def _care(found: Sequence[str]) -> str:
+    return f"Read with care: of {'; of '.join(found)}." if found else ""
+
+
+def _verdict_list(found: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"- **{claim}** {detail}".rstrip() for claim, detail in found]
 
 
 def _lost_table(lost: pd.DataFrame) -> list[str]:
@@ -381,11 +393,16 @@ def _line_table(lines: pd.DataFrame, baseline: str) -> list[str]:
 
 
 def _times(ratio: float) -> str:
-    return "–" if math.isnan(ratio) else f"{ratio:.2f}×"
+    return "–" if math.isnan(ratio) else f"{_number(ratio)}×"
 
 
 def _range(low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"{low:.2f}–{high:.2f}"
+    return "–" if math.isnan(low) else f"{_number(low)}–{_number(high)}"
+
+
+def _number(ratio: float) -> str:
+    """Return three digits, and never fewer than those before the point."""
+    return f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}" if ratio < 99.95 else f"{ratio:.0f}"
 
 
 def _percent(gap: float | None) -> str:

@@ -44,7 +44,12 @@
       : `${(mebibytes / 1024).toFixed(1)} GiB`;
   }
   const times = (value) => (known(value) ? `${value < 10 ? value.toFixed(2) : precise(value)}×` : "–");
-  const span = (low, high, text) => (known(low) ? `${text(low)} – ${text(high)}` : "–");
+  function span(low, high, text) {
+    if (!known(low)) return "–";
+    const [first, last] = [text(low), text(high)];
+    const unit = (figure) => figure.replace(/^[\d.,]+/, "");
+    return unit(first) === unit(last) ? `${first.slice(0, first.length - unit(first).length)}–${last}` : `${first} – ${last}`;
+  }
   function percent(value) {
     if (!known(value)) return "–";
     const hundredths = value * 100;
@@ -68,8 +73,8 @@
 
   // What the controls leave.
   const chosen = (id) => byId(id).value;
-  function shown() {
-    return LINES.filter((line) => ["run", "track", "dtype", "data"].every((id) =>
+  function shown(controls = ["run", "track", "dtype", "data"]) {
+    return LINES.filter((line) => controls.every((id) =>
       !chosen(id) || line[id === "run" ? "run_id" : id] === chosen(id)));
   }
   function options(id, values, all, start) {
@@ -85,16 +90,18 @@
 
   // Verdict and losses.
   function renderVerdict() {
-    const [first, ...more] = DATA.verdicts[state.baseline];
-    byId("verdict").textContent = first;
-    byId("more-verdicts").replaceChildren(...more.map((text) => make("p", {}, text)));
+    const [[claim, detail], ...more] = DATA.verdicts[state.baseline];
+    byId("claim").textContent = claim;
+    byId("detail").textContent = detail;
+    byId("more-verdicts").replaceChildren(...more.map(([other, rest]) => make("p", {}, `${other} `, make("span", {}, rest))));
   }
   function renderLost() {
+    // Both tracks, whichever is chosen above: no loss is out of sight.
     const lost = DATA.lost[state.baseline].filter((cell) =>
-      (!chosen("run") || cell.run_id === chosen("run")) && (!chosen("track") || cell.track === chosen("track"))
+      (!chosen("run") || cell.run_id === chosen("run")) && (!chosen("data") || cell.data === chosen("data"))
       && (!chosen("dtype") || cell.dtype === chosen("dtype")));
     byId("lost-note").textContent = lost.length
-      ? `Cells in which ${DATA.ours} is slower than ${state.baseline} or the best exact peer, has no figure, or ends `
+      ? `Cells in which ${DATA.ours} is slower than ${state.baseline} or the fastest exact peer, has no figure, or ends `
         + `more than ${DATA.margin * 100} % above the objective of ${state.baseline}. Where the interval holds 1, it may be noise.`
       : `In no cell shown is ${DATA.ours} slower than ${state.baseline} or another exact peer, or of a worse objective.`;
     if (!lost.length) return byId("lost").replaceChildren();
@@ -158,17 +165,21 @@
     return kept;
   }
   const numeric = (column) => Boolean(column.show);
+  // What is the same in all lines stands in the controls above and needs no column.
+  const columns = () => COLUMNS.filter((column) => !["data", "dtype", "track"].includes(column.id)
+    || distinct(shown().map((line) => line[column.id])).length > 1);
   function renderTable() {
     const lines = tableLines();
+    const visible = columns();
     byId("count").textContent = `${lines.length} of ${LINES.length} lines; ratio to ${state.baseline}`;
-    const heads = COLUMNS.map((column) => make("th", { scope: "col",
+    const heads = visible.map((column) => make("th", { scope: "col",
       class: [numeric(column) ? "number" : "", column.id === "implementation" ? "first" : ""].join(" ").trim() || false,
       "aria-sort": state.sort === column.id ? (state.descending ? "descending" : "ascending") : false },
       make("button", { type: "button", "data-sort": column.id, onclick: () => sortBy(column.id) }, column.text)));
     const body = [];
     for (const line of lines) {
       const open = state.open.has(line.index);
-      const cells = COLUMNS.slice(1).map((column) => make("td",
+      const cells = visible.slice(1).map((column) => make("td",
         { class: [numeric(column) ? "number" : "", column.range ? "range" : "", column.mark?.(line) ?? ""].join(" ").trim() || false },
         String((column.show ?? column.value)(line) ?? "–")));
       const name = make("button", { type: "button", class: "unfold", "aria-expanded": String(open),
@@ -185,7 +196,7 @@
     const facts = [line.library_version && `version ${line.library_version}`, `mathematics: ${line.semantics}`,
       `${line.n_threads} threads`, known(line.n_iter) && `${precise(line.n_iter)} iterations`,
       `run ${line.run_id}`, `${line.n} of ${line.n_rows} rows ok`, line.reason].filter(Boolean).join(" · ");
-    return make("tr", { class: "details" }, make("td", { colspan: COLUMNS.length },
+    return make("tr", { class: "details" }, make("td", { colspan: columns().length },
       make("p", {}, line.scenario), make("p", {}, facts), make("p", {}, make("code", {}, command(line)))));
   }
   function sortBy(id) {
@@ -239,7 +250,8 @@
   const titled = (element, text) => { element.append(draw("title", {}, text)); return element; };
 
   function renderLegend() {
-    const names = NAMES.filter((name) => LINES.some((line) => line.implementation === name && known(line.fit_seconds)));
+    const lines = shown();
+    const names = NAMES.filter((name) => lines.some((line) => line.implementation === name && known(line.fit_seconds)));
     byId("legend").replaceChildren(...names.map((name) => {
       const { color, dash, mark: kind } = look(name);
       const stroke = draw("path", { d: "M1 6H23", "stroke-width": 2, "stroke-dasharray": dash });
@@ -341,12 +353,12 @@
       rows.get(key)[one.axis] = one;
     }
     const several = distinct(kept.map((one) => one.run_id)).length > 1;
-    const cell = (one) => (one ? `${one.exponent.toFixed(2)}${known(one.low) ? ` (${one.low.toFixed(2)} – ${one.high.toFixed(2)})` : ""}` : "–");
+    const exponent = (value) => value.toFixed(2).replace("-", "−");
+    const cell = (one) => (one ? `${exponent(one.exponent)}${known(one.low) ? ` (${exponent(one.low)} to ${exponent(one.high)})` : ""}` : "–");
     const order = [...rows].sort(([a], [b]) => NAMES.indexOf(JSON.parse(a)[0]) - NAMES.indexOf(JSON.parse(b)[0]));
     byId("exponents").replaceChildren(make("table", {},
-      make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "time grows as"), make("th", { scope: "col" }, "track"),
-        make("th", { scope: "col" }, "type"), ...axes.map((axis) => make("th", { scope: "col", class: "number" },
-          `${AXES[axis]} to the power of (95 % interval)`)))),
+      make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "exponent of time (95 % interval)"), make("th", { scope: "col" }, "track"),
+        make("th", { scope: "col" }, "type"), ...axes.map((axis) => make("th", { scope: "col", class: "number" }, `in ${AXES[axis]}`)))),
       make("tbody", {}, ...order.map(([key, found]) => {
         const [name, track, dtype, run] = JSON.parse(key);
         return make("tr", { class: name === DATA.ours ? "ours" : false },
@@ -357,11 +369,11 @@
 
   // Maps over the grid.
   const METRICS = {
-    ratio: { text: "ratio to the baseline", value: ratio, show: times, log: true },
-    fit_seconds: { text: "time", value: (line) => line.fit_seconds, show: seconds, log: true },
-    peak_rss_bytes: { text: "peak memory", value: (line) => line.peak_rss_bytes, show: bytes, log: true },
-    fit_rss_bytes: { text: "memory of the fit", value: (line) => line.fit_rss_bytes, show: bytes, log: true },
-    ...(DATA.lines.limit_share ? { limit_share: { text: "share of the machine’s limit", value: (line) => line.limit_share, show: share, log: true } } : {}),
+    ratio: { text: "ratio to the baseline", value: ratio, show: times },
+    fit_seconds: { text: "time", value: (line) => line.fit_seconds, show: seconds },
+    peak_rss_bytes: { text: "peak memory", value: (line) => line.peak_rss_bytes, show: bytes },
+    fit_rss_bytes: { text: "memory of the fit", value: (line) => line.fit_rss_bytes, show: bytes },
+    ...(DATA.lines.limit_share ? { limit_share: { text: "share of the machine’s limit", value: (line) => line.limit_share, show: share } } : {}),
   };
   function radios(id, entries, key) {
     for (const [value, text] of entries) {
@@ -374,7 +386,7 @@
     const metric = METRICS[state.metric];
     const lines = shown().filter((line) => known(metric.value(line)));
     byId("grid-note").textContent = {
-      ratio: `How many times as fast as ${state.baseline}. Darker is faster; below 1 in red.`,
+      ratio: `How many times as fast as ${state.baseline}. Blue is faster than it, orange slower.`,
       fit_seconds: "Median time of the fit. Darker is slower.",
       peak_rss_bytes: "Peak resident memory of the process tree during the fit, data included. Darker is more.",
       fit_rss_bytes: "What the fit added to the memory that held the loaded data. Darker is more.",
@@ -384,6 +396,9 @@
     const logs = lines.map((line) => Math.log(Math.max(metric.value(line), 1e-12)));
     const [low, high] = [Math.min(...logs), Math.max(...logs)];
     const depth = (value) => 6 + 54 * ((Math.log(Math.max(value, 1e-12)) - low) / (high - low || 1));
+    const furthest = Math.max(Math.abs(low), Math.abs(high)) || 1;
+    const shade = (value) => (state.metric === "ratio"
+      ? [value < 1 ? "--lost" : "--shade", (60 * Math.abs(Math.log(value))) / furthest] : ["--shade", depth(value)]);
     byId("grids").replaceChildren(...NAMES.filter((name) => lines.some((line) => line.implementation === name)).map((name) => {
       const own = lines.filter((line) => line.implementation === name);
       const columns = distinct(own.map((line) => line.n_samples)).sort(ascending);
@@ -396,8 +411,9 @@
             && one.n_clusters === k && one.track === track && one.dtype === dtype && one.run_id === run);
           if (!line) return make("td", {}, "");
           const value = metric.value(line);
-          const cell = make("td", { class: state.metric === "ratio" && value < 1 ? "slower" : false }, metric.show(value));
-          cell.style.background = `color-mix(in srgb, var(--shade) ${depth(value).toFixed(0)}%, var(--panel))`;
+          const cell = make("td", {}, metric.show(value));
+          const [color, strength] = shade(value);
+          cell.style.background = `color-mix(in srgb, var(${color}) ${strength.toFixed(0)}%, var(--panel))`;
           return cell;
         }));
       });
@@ -413,7 +429,8 @@
     const select = byId("cell");
     const before = select.value;
     const cells = new Map();
-    for (const line of shown()) if (known(line.fit_seconds)) cells.set(cellKey(line), line);
+    // Both tracks, whichever is chosen above: objectives differ on the default track alone.
+    for (const line of shown(["run", "dtype", "data"])) if (known(line.fit_seconds)) cells.set(cellKey(line), line);
     const several = distinct([...cells.values()].map((line) => line.run_id)).length > 1;
     select.replaceChildren(...[...cells].map(([key, line]) =>
       make("option", { value: key }, `${line.scenario}, ${line.track} track${several ? `, run ${line.run_id}` : ""}`)));
@@ -431,7 +448,7 @@
   }
   function frontier(members) {
     const points = members.filter((line) => known(line.objective_gap)).sort((a, b) => a.fit_seconds - b.fit_seconds);
-    const [width, height, left, right, top, bottom] = [440, 270, 52, 16, 10, 36];
+    const [width, height, left, right, top, bottom] = [440, 280, 52, 16, 30, 36];
     const lows = points.map((line) => line.fit_low ?? line.fit_seconds);
     const highs = points.map((line) => line.fit_high ?? line.fit_seconds);
     const [first, last] = [Math.log(Math.min(...lows)), Math.log(Math.max(...highs))];
@@ -472,14 +489,13 @@
       }
       svg.append(titled(mark(kind, px, py, color, line.implementation === DATA.ours ? 4.5 : 3.5),
         `${line.implementation}: ${seconds(line.fit_seconds)}, ${percent(line.objective_gap)}`));
-      // Labels step upward until they are clear of those already there.
-      const reachX = line.implementation.length * 5.2;
-      const leftward = px + reachX + 8 > width - right;
-      const start = leftward ? px - reachX - 7 : px + 7;
-      let level = py + 3;
-      while (labels.some(([from, to, at]) => start < to && start + reachX > from && Math.abs(at - level) < 10)) level -= 10;
-      labels.push([start, start + reachX, level]);
-      const label = draw("text", { x: leftward ? px - 7 : px + 7, y: level, "text-anchor": leftward ? "end" : "start" }, line.implementation);
+      // Names step upward until they are clear of those already there.
+      const half = line.implementation.length * 2.7;
+      const center = Math.min(Math.max(px, left + half), width - right - half);
+      let level = py - 8;
+      while (labels.some(([middle, reachX, at]) => Math.abs(center - middle) < half + reachX + 3 && Math.abs(at - level) < 11)) level -= 11;
+      labels.push([center, half, level]);
+      const label = draw("text", { class: "name", x: center, y: level, "text-anchor": "middle" }, line.implementation);
       label.style.fill = color;
       svg.append(label);
     }
@@ -505,7 +521,6 @@
 
   // Machine and versions.
   function renderFacts() {
-    byId("cautions").textContent = DATA.cautions.length ? `Of ${LINES.length} lines, read with care: ${DATA.cautions.join("; ")}.` : "";
     byId("facts").replaceChildren(...DATA.runs.map((run) => make("div", {}, make("h3", {}, `Run ${run.run_id}`),
       make("p", { class: "note" }, `begun ${run.started_at}; the whole run: `, make("code", {}, run.command)),
       make("dl", {}, ...Object.entries(run.facts).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])))));

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -129,15 +130,26 @@ def _take_harness(folder: Path) -> None:
 
 
 def _run(command: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None) -> str:
-    done = subprocess.run(
+    """Run a tool and return what it says; an interrupt ends it with all it has started."""
+    process = subprocess.Popen(
         command,
         cwd=folder,
         env={**os.environ, **(variables or {})},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=True,
+        start_new_session=True,
     )
-    return done.stdout
+    try:
+        said, complaint = process.communicate()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, said, complaint)
+    return said
 
 
 def _reason(error: subprocess.CalledProcessError) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import headline, record, stats
+from harness import environment, headline, record, stats
 from harness.errors import UserError
 from harness.record import COLUMNS, Row
 from harness.scenario import DTYPES
@@ -75,7 +75,9 @@ def read_run(folder: Path) -> Run:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         run_id, command = facts["run_id"], facts["command"]
-        environment, plan = dict(facts["environment"]), dict(facts["plan"])
+        machine, plan = dict(facts["environment"]), dict(facts["plan"])
+        environment.one_line(machine)
+        planned = {scenario["name"] for scenario in plan["scenarios"]}
     except OSError as error:
         raise UserError(
             f"{folder}: cannot read env.json ({error.strerror}); name the folder of a run, as results/RUN"
@@ -93,7 +95,9 @@ def read_run(folder: Path) -> Run:
         rows += found
     if not rows:
         raise UserError(f"{folder}: no rows yet; measure first: {command}")
-    return Run(folder, run_id, command, environment, plan, frame(rows, load_per_core(environment)))
+    if strangers := sorted({row.scenario for row in rows} - planned):
+        raise UserError(f"{folder}: env.json plans no scenario {strangers[0]!r}; move its file away")
+    return Run(folder, run_id, command, machine, plan, frame(rows, load_per_core(machine)))
 
 
 def read(folders: Iterable[Path]) -> pd.DataFrame:
@@ -165,10 +169,10 @@ def to_rows(rows: pd.DataFrame) -> list[Row]:
     ]
 
 
-def load_per_core(environment: dict[str, Any]) -> float:
+def load_per_core(machine: dict[str, Any]) -> float:
     """Return the load average of the minute before a run over its cores; NaN where it is not known."""
-    averages = environment.get("load_average")
-    return averages[0] / environment["cores"] if averages else MISSING
+    averages = machine.get("load_average")
+    return float(averages[0] / machine["cores"]) if averages else MISSING
 
 
 def summarise(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
@@ -240,11 +244,23 @@ def ratios(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
 
 def log_ratios(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """Return the logarithms of the ratios to a baseline, indexed by `LINE`, a column a repeat."""
+    """Return the logarithms of the ratios to a baseline.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `read`.
+    baseline : str
+        An implementation.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by `LINE`, a column a repeat, NaN where one of the two has no time; lines of NaN alone are
+        left out.
+    """
     times = _times(rows)
-    of_baseline = times[times.index.get_level_values("implementation") == baseline].droplevel(
-        "implementation"
-    )
+    of_baseline = _only(times, baseline)
     cells = times.index.droplevel("implementation")
     paired = stats.log_ratios(of_baseline.reindex(cells).to_numpy(), times.to_numpy())
     table = pd.DataFrame(paired, index=times.index, columns=times.columns)
@@ -269,8 +285,7 @@ def verdicts(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) -> pd
         (cells whose interval holds 1, or that have none), ``n_repeats`` (fewest of a cell), ``worst``,
         ``worst_scenario``.
     """
-    logs = log_ratios(rows, baseline)
-    logs = _only(logs, ours)
+    logs = _only(log_ratios(rows, baseline), ours)
     estimates = _only(ratios(rows, baseline), ours)
     kinds = rows.groupby(CELL)["dtype"].first().reindex(logs.index)
     lines = []
@@ -305,6 +320,16 @@ def instability(rows: pd.DataFrame) -> pd.Series:
     What concerns the machine stands at every line of the cell it was noticed in. On the default track every
     repeat has another seed: there the spread includes that of the seeds, and a slower repeat may be one of
     more iterations, so that only the load names the machine noisy.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `read`.
+
+    Returns
+    -------
+    Series
+        Indexed by `LINE`, of the lines that have a time; words of `stats.Instability`.
     """
     times = _times(rows)
     loads = rows.groupby(CELL)["load_per_core"].max()
@@ -320,12 +345,19 @@ def instability(rows: pd.DataFrame) -> pd.Series:
 def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) -> pd.DataFrame:
     """Return the cells we lose by the rule of `headline`, those without a time of ours first, then the worst.
 
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `read`.
+    baseline, ours : str
+        The implementation everyone knows, and the one the ratios are of.
+
     Returns
     -------
     DataFrame
-        ``run_id``, ``data``, the fields of `headline.Cell`, and ``ahead`` (who is nearest to us or ahead of us
-        most) with ``ratio``, ``ratio_low``, ``ratio_high`` to it, repeat by repeat: where the interval holds 1
-        the loss may be noise. Empty where no cell is lost.
+        ``run_id``, ``data``, the fields of `headline.Cell`, and ``ahead`` (the faster of the baseline and the
+        best peer) with ``ratio``, ``ratio_low``, ``ratio_high`` to it, repeat by repeat: where the interval
+        holds 1 the loss may be noise. Empty where no cell is lost.
     """
     lines = []
     for run_id, members in rows.groupby("run_id", sort=False):

@@ -215,11 +215,13 @@ def _panels(count: int) -> tuple[Figure, list[Any]]:
 
 def _look(names: Sequence[str], name: str) -> dict[str, Any]:
     place = list(names).index(name)
+    others = len(COLORS) - 1
     lines = ("-", "--", ":")
     return {
-        "color": COLORS[place % len(COLORS)],
+        # The first colour is of the first alone; the others take turns, told apart by lines and marks.
+        "color": COLORS[1 + (place - 1) % others if place else 0],
         "marker": MARKS[place % len(MARKS)],
-        "linestyle": lines[place // len(COLORS) % len(lines)],
+        "linestyle": lines[max(place - 1, 0) // others % len(lines)],
         "linewidth": 2.0 if name == OURS else 1.1,
         "markersize": 5 if name == OURS else 3.5,
         "zorder": 3 if name == OURS else 2,

@@ -59,6 +59,8 @@ DEFAULTS: Mapping[str, object] = {
     "columns": "",
     "drop": "",
 }
+#: GitHub takes 65,536 characters in a comment: a longer table of all figures is left to the page.
+COMMENT = 60_000
 #: Digits that figures of the page keep: more than any interval can bear.
 DIGITS = 5
 
@@ -143,10 +145,14 @@ def cautions(lines: pd.DataFrame) -> list[str]:
         stats.Instability.NOISY_MACHINE: "were measured while the machine was busy or slow as a whole",
         stats.Instability.THROTTLING: "were measured while the machine became slower from repeat to repeat",
     }
-    found = [f"{len(measured)} figures, {counts[name]} {text}" for name, text in told.items() if counts[name]]
+    found = [
+        f"{_share(counts[name], len(measured))} figures {text}" for name, text in told.items() if counts[name]
+    ]
     missing = len(lines) - len(measured)
     return (
-        [*found, f"{len(lines)} lines, {missing} have none, and their status says why"] if missing else found
+        [*found, f"{_share(missing, len(lines))} lines have none; their status says why"]
+        if missing
+        else found
     )
 
 
@@ -197,14 +203,11 @@ def markdown(results: Results) -> str:
     text += [care, ""] if (care := _care(cautions(lines))) else []
     if len(lost):
         text += [f"### Where we lose: {len(lost)} cells", *_lost_table(lost), ""]
-    text += [
-        "<details><summary>All figures</summary>",
-        "",
-        *_line_table(lines, baseline),
-        "",
-        "</details>",
-        "",
-    ]
+    table = "\n".join(_line_table(lines, baseline))
+    if len(table) < COMMENT:
+        text += ["<details><summary>All figures</summary>", "", table, "", "</details>", ""]
+    else:
+        text += [f"All {len(lines)} lines stand in the page that `python runner.py report` makes.", ""]
     text += [f"`{run.command}`  \n{environment.one_line(run.environment)}\n" for run in results.runs]
     return "\n".join(text)
 
@@ -287,7 +290,7 @@ def reproduce(plan: Mapping[str, Any], scenario: str, track: str, implementation
 
 def _claim(found: Any, baseline: str) -> str:  # noqa: ANN401 - a line of a data frame
     interval = (
-        "one repeat, hence no interval"
+        "no interval, for want of repeats"
         if math.isnan(found.ratio_low)
         else f"95 % interval {_range(found.ratio_low, found.ratio_high)}×"
     )
@@ -352,8 +355,12 @@ def _lost(rows: pd.DataFrame, baseline: str) -> list[dict[str, object]]:
     return _records(found[[*names, "ratio_high", "objective_gap", "data"]])
 
 
+def _share(count: int, total: int) -> str:
+    return f"all {total}" if count == total else f"{count} of {total}"
+
+
 def _care(found: Sequence[str]) -> str:
-    return f"Read with care: of {'; of '.join(found)}." if found else ""
+    return f"Read with care: {'; '.join(found)}." if found else ""
 
 
 def _verdict_list(found: Sequence[tuple[str, str]]) -> list[str]:
@@ -362,7 +369,7 @@ def _verdict_list(found: Sequence[tuple[str, str]]) -> list[str]:
 
 def _lost_table(lost: pd.DataFrame) -> list[str]:
     table = [
-        f"| cell | track | {OURS} | ahead | speed of {OURS} over it | 95 % interval | objective gap |",
+        f"| cell | track | {OURS} | fastest other | speed of {OURS} over it | 95 % interval | objective |",
         "|---|---|---:|---|---:|---:|---:|",
     ]
     for cell in lost.itertuples():
@@ -376,7 +383,7 @@ def _lost_table(lost: pd.DataFrame) -> list[str]:
 
 def _line_table(lines: pd.DataFrame, baseline: str) -> list[str]:
     table = [
-        f"| cell | track | implementation | median | speed over {baseline} | 95 % interval | objective gap "
+        f"| cell | track | implementation | median | speed over {baseline} | 95 % interval | objective "
         "| peak MiB | status |",
         "|---|---|---|---:|---:|---:|---:|---:|---|",
     ]

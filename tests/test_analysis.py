@@ -65,7 +65,7 @@ def test_runs_stand_below_each_other_and_none_twice(tmp_path: Path) -> None:
         (None, r"cannot read env\.json .*; name the folder of a run"),
         ("{", "not what the bench writes"),
         ("{}", "not what the bench writes"),
-        ('{"run_id": "r", "command": "python runner.py", "environment": {}, "plan": {}}', "no rows yet"),
+        ('{"run_id": "r", "command": "c", "environment": {}, "plan": {}}', "not what the bench writes"),
     ],
 )
 def test_a_folder_that_is_no_run_is_one_error(tmp_path: Path, content: str | None, message: str) -> None:
@@ -73,6 +73,15 @@ def test_a_folder_that_is_no_run_is_one_error(tmp_path: Path, content: str | Non
         (tmp_path / "env.json").write_text(content)
     with pytest.raises(UserError, match=message):
         analysis.read_run(tmp_path)
+
+
+def test_a_run_without_rows_or_with_those_of_another_is_one_error(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, [row("rust", 1.0, scenario="stranger")])
+    with pytest.raises(UserError, match=r"env\.json plans no scenario 'stranger'; move its file away"):
+        analysis.read_run(folder)
+    (folder / "stranger.csv").unlink()
+    with pytest.raises(UserError, match=r"no rows yet; measure first: python runner\.py"):
+        analysis.read_run(folder)
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.0, math.inf, math.nan])

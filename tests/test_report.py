@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
+import os
 import re
 import shlex
 from dataclasses import replace
@@ -88,16 +90,17 @@ def test_where_there_is_no_verdict_the_reason_is(rows: list[Row], baseline: str,
 
 def test_one_repeat_has_no_interval() -> None:
     claim, _ = verdict_of([row("rust", 1.0), row(BASELINE, 250.0)])
-    assert claim == "rust is 250× as fast as sklearn-lloyd (one repeat, hence no interval)."
+    assert claim == "rust is 250× as fast as sklearn-lloyd (no interval, for want of repeats)."
 
 
 def test_what_makes_figures_uncertain_is_counted() -> None:
     calm = [1.0] * 6
     rows = [*repeats("rust", calm), *repeats(BASELINE, calm), row("numpy", None, status="failed", reason="x")]
     found = report.cautions(analysis.summarise(analysis.frame(rows), BASELINE))
-    assert found == ["3 lines, 1 have none, and their status says why"]
+    assert found == ["1 of 3 lines have none; their status says why"]
     found = report.cautions(analysis.summarise(analysis.frame(rows[:8], 2.0), BASELINE))
-    assert [re.sub(r" have.*| were.*", "", text) for text in found] == ["2 figures, 1", "2 figures, 2"]
+    assert found[0].startswith("1 of 2 figures have fewer than 6 repeats")
+    assert found[1] == "all 2 figures were measured while the machine was busy or slow as a whole"
 
 
 def test_the_page_holds_every_row_as_the_bench_wrote_it(folder: Path, content: dict[str, Any]) -> None:
@@ -193,6 +196,14 @@ def test_the_command_of_a_line_measures_that_line(folder: Path) -> None:
     }
 
 
+def test_what_a_command_leaves_out_is_the_default_of_the_command_line(folder: Path) -> None:
+    options = inspect.signature(runner.run).parameters
+    assert {name: options[name.replace("-", "_")].default for name in report.DEFAULTS} == report.DEFAULTS
+    plan = analysis.read_run(folder).plan
+    words = shlex.split(report.reproduce(plan, "blobs-n1000-d10-k3-float32", "default", "rust"))[2::2]
+    assert {word.removeprefix("--").replace("-", "_") for word in words} <= set(options)
+
+
 def test_the_command_names_what_is_no_default_and_the_file(folder: Path) -> None:
     plan = analysis.read_run(folder).plan
     data = {
@@ -220,6 +231,15 @@ def test_markdown_has_the_verdict_the_losses_and_a_table(tmp_path: Path) -> None
         lines = [line for line in table.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) == 1
     assert str(ENVIRONMENT["cpu"]) in text
+
+
+def test_markdown_too_long_for_a_comment_leaves_the_table_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "COMMENT", 1_000)
+    text = report.markdown(report.collect([folder], BASELINE))
+    assert len(text) < 2_000
+    assert "All 120 lines stand in the page" in text
 
 
 def test_figures_are_drawn_as_svg_and_png_and_are_the_same_each_time(tmp_path: Path) -> None:
@@ -254,8 +274,6 @@ def test_the_command_line_writes_what_it_is_asked_for(
 
 
 def test_without_a_name_the_latest_run_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     results = tmp_path / "results"
     older, newer = (write_run(results, modelled(n_repeats=1, run_id=name)) for name in ("a", "b"))
     os.utime(older / "env.json", (1, 1))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -255,6 +261,26 @@ def test_a_build_that_fails_is_one_line_and_leaves_nothing(repository: Path) -> 
     with pytest.raises(UserError, match=message), checkouts(["one", "two"], make, repository):
         pass
     assert worktrees(repository) == 1
+
+
+def test_an_interrupt_ends_a_build_with_all_it_has_started(tmp_path: Path) -> None:
+    # A compiler behind a build tool: the tool alone would leave it running.
+    script = (
+        "from harness import revisions; from pathlib import Path; import signal, sys;"
+        # Where tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "revisions._run(['sh', '-c', 'sleep 600 & echo $! > pid; wait'], Path(sys.argv[1]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=runner.ROOT, stderr=PIPE)
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text().strip()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert b"KeyboardInterrupt" in said
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(pid.read_text())).wait(timeout=60)
 
 
 def test_each_revision_is_measured_by_its_own_code_and_this_harness(

@@ -2,8 +2,18 @@
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
-BIN := $(VENV)/bin
 ARGS ?=
+# The revisions of compare and instructions-against.
+BASE ?= main
+HEAD ?= HEAD
+# Windows has another name for the folder of an environment's programs, and another separator in PATH.
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+SEPARATOR := ;
+else
+BIN := $(VENV)/bin
+SEPARATOR := :
+endif
 
 DEPENDENCIES := $(VENV)/.dependencies
 KERNEL := $(VENV)/.kernel
@@ -13,7 +23,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export VIRTUAL_ENV := $(VENV)
 # Tools of ours come from the environment made here, whatever else is active.
-export PATH := $(BIN):$(PATH)
+export PATH := $(BIN)$(SEPARATOR)$(PATH)
 
 # The part of the counts that is no crate of ours: the version must be that of the crate gungraun in Cargo.lock.
 GUNGRAUN := $(shell sed -n '/^name = "gungraun"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
@@ -22,16 +32,19 @@ COUNTER := $(CURDIR)/target/tools-$(GUNGRAUN)/bin/gungraun-runner
 MEMCHECK := --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
 
 .PHONY: help bench test test-python test-peers test-rust kernel peers lint constraints docs clean \
-    instructions memcheck fuzz roofline growth wheel sdist test-wheel test-sdist
+    instructions instructions-against compare history memcheck fuzz roofline growth wheel sdist test-wheel test-sdist
 
 help:
 	@echo 'make bench    set up, build, run python runner.py --sizes 1e3..1e6 (more options: ARGS="--quick")'
 	@echo 'make test     set up, build, run every test and the linters'
 	@echo 'make kernel   build the extension module and the kmeans binary in release mode'
-	@echo 'make lint     ruff, mypy, stubtest, rustfmt, clippy'
+	@echo 'make lint     ruff, mypy, stubtest, rustfmt, clippy, zizmor and the schema of the workflows'
+	@echo 'make compare  this revision against another, built side by side (BASE=main HEAD=HEAD)'
+	@echo 'make history  measure the seed matrix, add it to results/history.csv, look for steps'
 	@echo 'make peers    install the libraries of the headline comparison: faiss, scikit-learn-intelex, ...'
 	@echo 'make test-peers    the tests that need them'
 	@echo 'make instructions  count the instructions of the kernel against the last run (needs valgrind)'
+	@echo 'make instructions-against   the same against another revision (BASE=main)'
 	@echo 'make memcheck      run the tests of the core under valgrind'
 	@echo 'make fuzz          throw many random arguments at the extension module'
 	@echo 'make roofline      the dense kernel against the limits of this machine (ARGS="--quick")'
@@ -64,6 +77,22 @@ instructions: $(COUNTER)
 $(COUNTER):
 	$(need_valgrind)
 	cargo install gungraun-runner --version =$(GUNGRAUN) --locked --quiet --root $(CURDIR)/target/tools-$(GUNGRAUN)
+
+# The counts of BASE, from a worktree that is taken away again, then those of this tree against them.
+instructions-against: $(COUNTER)
+	$(need_valgrind)
+	tree=$$(mktemp -d) && trap 'git worktree remove --force "$$tree"' EXIT && \
+	    git worktree add --quiet --detach "$$tree" "$(BASE)" && \
+	    (cd "$$tree" && CARGO_TARGET_DIR=$(CURDIR)/target/base $(MAKE) instructions \
+	        COUNTER=$(COUNTER) ARGS="--save-baseline=base --home=$(CURDIR)/target/gungraun $(ARGS)")
+	$(MAKE) instructions ARGS="--baseline=base --callgrind-limits=ir=1% --home=$(CURDIR)/target/gungraun $(ARGS)"
+
+compare: $(KERNEL)
+	$(BIN)/python runner.py compare $(BASE) $(HEAD) $(ARGS)
+
+history: $(KERNEL)
+	$(BIN)/python runner.py --preset seed --implementations rust,sklearn-lloyd --results results/nightly $(ARGS)
+	$(BIN)/python -m harness.history results/nightly results/history.csv results/steps.md
 
 # Few cases: every instruction takes some fifty times as long.
 memcheck:
@@ -118,6 +147,8 @@ lint: $(KERNEL)
 	$(BIN)/stubtest rust_kmeans._core
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	$(BIN)/zizmor --offline --quiet --persona pedantic .github
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 docs: $(KERNEL)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env --builder html docs docs/_build

@@ -1,11 +1,13 @@
 """The bench's command line: wiring only.
 
 ``python runner.py --sizes 1e3..1e6`` measures; ``runner.py report`` makes a page of what was measured;
-``runner.py list`` and ``runner.py data`` look around.
+``runner.py compare BASE HEAD`` tells whether one version is worse than another; ``runner.py list`` and
+``runner.py data`` look around.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import os
@@ -25,9 +27,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness import bench, datasets, environment, headline, terminal
+from harness import bench, compare, datasets, environment, headline, record, terminal, versions
 from harness.errors import UserError
 from harness.isolate import Limits, probe
+from harness.record import Row
 from harness.registry import ENTRIES, select
 from harness.scenario import (
     DTYPES,
@@ -50,7 +53,7 @@ PREFIX = "KMEANS_BENCH_"
 INTERRUPTED = 130
 #: scikit-learn takes no larger seed.
 MAX_SEED = 2**32 - 1
-NOT_IN_ENVIRONMENT = ("ctx", "quick", "fresh", "return")
+NOT_IN_ENVIRONMENT = ("ctx", "quick", "fresh", "estimate", "return")
 MEMORY_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 app = typer.Typer(
@@ -120,11 +123,14 @@ def run(
         bool, typer.Option("--quick", help="Under a minute: no n above 1e4, one repeat.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure all again instead of resuming.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Say what it would cost, and measure nothing.")
+    ] = False,
 ) -> None:
     """Measure implementations on identical data, each in its own process (the default command).
 
-    The same command resumes a run that was interrupted. Every option but --quick and --fresh can also be set
-    in the environment or in .env, as KMEANS_BENCH_SIZES and so on; the command line wins.
+    The same command resumes a run that was interrupted. Every option but --quick, --fresh and --estimate can
+    also be set in the environment or in .env, as KMEANS_BENCH_SIZES and so on; the command line wins.
     """
     console = _console()
     if quick or (preset and _given(ctx, "preset")):
@@ -187,6 +193,9 @@ def run(
     baselines = parse_names(baseline, "--baseline", [entry.name for entry in ENTRIES])
     if len(baselines) != 1:
         raise UserError(f"--baseline: one implementation, not {len(baselines)}")
+    if estimate:
+        terminal.print_estimate(console, plan.measurements(), _known_rows(results))
+        return
     with terminal.Terminal(console) as watcher:
         command = shlex.join(["python", "runner.py", *sys.argv[1:]])
         done = bench.execute(
@@ -199,15 +208,7 @@ def run(
     else:
         terminal.print_tables(console, rows, baselines[0], machine)
     terminal.print_csv_paths(console, done.folder)
-    by_name = {entry.name: entry for entry in plan.entries}
-    missing = {
-        f"{row.implementation} ({row.status})"
-        for row in rows
-        if row.status != "ok"
-        and by_name[row.implementation].sits_out(cast("Track", row.track), row.dtype) is None
-    }
-    if missing and os.environ.get("CI") == "true":
-        raise UserError(f"CI=true allows no gap: {', '.join(sorted(missing))}; the reasons stand in the rows")
+    _refuse_gaps_under_ci(plan, rows)
 
 
 @app.command()
@@ -300,6 +301,65 @@ def list_data(
     console.print(table)
 
 
+@app.command("compare")
+def compare_versions(
+    base: Annotated[str, typer.Argument(help="A run (results/RUN) or a git revision.")],
+    head: Annotated[str, typer.Argument(help="Another, of the same kind.")],
+    sizes: Annotated[str, typer.Option(help="Samples.")] = "1e4..1e6",
+    dims: Annotated[str, typer.Option(help="Features.")] = "10",
+    clusters: Annotated[str, typer.Option(help="Clusters.")] = "10",
+    implementations: Annotated[str, typer.Option(help="Comma-separated names; see `list`.")] = "rust",
+    dtype: Annotated[str, typer.Option(help="float32, float64 or both.")] = "float32",
+    track: Annotated[str, typer.Option(help="matched, default, or both.")] = "matched,default",
+    repeats: Annotated[int, typer.Option(help="Measurements of each cell and side.")] = versions.REPEATS,
+    threads: Annotated[int | None, typer.Option(help="Core budget of each [all usable cores].")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds a measurement may take.")] = 120.0,
+    margin: Annotated[float, typer.Option(help="Tolerated slowdown of a cell.")] = compare.Margins.time,
+    memory_margin: Annotated[
+        float, typer.Option(help="Tolerated growth of a cell's peak memory.")
+    ] = compare.Margins.memory,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
+) -> None:
+    """Tell whether HEAD is slower than BASE, takes more memory or reaches a worse objective.
+
+    Exit code 1 if so and a second measurement confirms it, 0 if not. Two revisions are built side by side and
+    measured interleaved; the options on what is measured are for them. Two runs are compared as they are.
+    """
+    console = _console()
+    margins = compare.Margins(_positive(margin, "--margin"), _positive(memory_margin, "--memory-margin"))
+    with terminal.Terminal(console) as watcher:
+        where = versions.Bench(
+            CACHE, ROOT / "results" / "compare", shlex.join(["python", "runner.py", *sys.argv[1:]]), watcher
+        )
+        if Path(base).is_dir() and Path(head).is_dir():
+            report = versions.compare_runs(Path(base), Path(head), margins, where)
+        else:
+            grid = Grid(
+                sizes=parse_axis(sizes, "--sizes"),
+                dims=parse_axis(dims, "--dims"),
+                clusters=parse_axis(clusters, "--clusters"),
+                dtypes=parse_names(dtype, "--dtype", DTYPES),
+            )
+            plan = bench.Plan(
+                scenarios=tuple(grid.scenarios()),
+                entries=select(implementations),
+                tracks=cast("tuple[Track, ...]", parse_names(track, "--track", TRACKS)),
+                repeats=_at_least(repeats, 2, "--repeats"),
+                n_threads=_threads(threads),
+                max_iter=100,
+                seed=0,
+                limits=Limits(_positive(timeout, "--timeout"), None),
+            )
+            report = versions.compare_revisions(base, head, plan, margins, where)
+    compare.print_report(console, report)
+    for path, text in ((markdown, compare.markdown(report)), (json, compare.to_json(report))):
+        if path is not None:
+            _write(path, text)
+    if report.regressed:
+        raise typer.Exit(1)
+
+
 def main(arguments: list[str]) -> int:
     """Run the command line; a user's mistake is one line and exit code 2."""
     try:
@@ -331,6 +391,22 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=160)
 
 
+def _known_rows(results: Path) -> list[Row]:
+    """Return the rows of all earlier runs; those of another schema say nothing of this one."""
+    found: list[Row] = []
+    for path in sorted(results.glob("*/*.csv")):
+        with contextlib.suppress(UserError):
+            found += record.load(path)
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; name another file") from error
+
+
 def _refuse(message: str) -> int:
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
     return 2
@@ -354,6 +430,19 @@ def _refuse_idle_options(ctx: typer.Context, data: str | None, preset: str | Non
     for name in () if preset else idle:
         if _given(ctx, name):
             raise UserError(f"--{name}: has no effect on --data {data or 'blobs'}; leave it out")
+
+
+def _refuse_gaps_under_ci(plan: bench.Plan, rows: Sequence[Row]) -> None:
+    """Where CI=true, refuse rows that are not ok and could be: their implementation does not sit out."""
+    by_name = {entry.name: entry for entry in plan.entries}
+    missing = {
+        f"{row.implementation} ({row.status})"
+        for row in rows
+        if row.status != "ok"
+        and by_name[row.implementation].sits_out(cast("Track", row.track), row.dtype) is None
+    }
+    if missing and os.environ.get("CI") == "true":
+        raise UserError(f"CI=true allows no gap: {', '.join(sorted(missing))}; the reasons stand in the rows")
 
 
 def _at_least(value: int, least: int, option: str) -> int:

@@ -190,7 +190,7 @@ def _measure_all(
             outcome = (
                 skipped.get(one.entry.name)
                 or hopeless.get(cell)
-                or measure(one.entry.adapter, data.dataset, spec, plan.limits)
+                or measure(one.entry.adapter, data.dataset, spec, plan.limits, one.entry.checkout)
             )
             if outcome.status == "skipped":
                 skipped[one.entry.name] = outcome

@@ -49,6 +49,8 @@ THREAD_VARIABLES = (
 MAX_MESSAGE_BYTES = 1 << 20
 #: How long a worker that has reported everything may take to end, in seconds.
 EXIT_SECONDS = 30.0
+#: Folder inside the checkout of another revision that holds the package built from it.
+PACKAGES = ".packages"
 #: Bad endings a worker may report of itself.
 WORKER_STATUSES = ("skipped", "failed", "oom")
 _NUMBER = (int, float)
@@ -128,8 +130,23 @@ class Outcome:
     wall_seconds: float = 0.0
 
 
-def measure(adapter: str, dataset: Dataset, spec: FitSpec, limits: Limits) -> Outcome:
+def measure(
+    adapter: str, dataset: Dataset, spec: FitSpec, limits: Limits, checkout: Path | None = None
+) -> Outcome:
     """Run one implementation once in a fresh process and return what came of it.
+
+    Parameters
+    ----------
+    adapter : str
+        ``module:factory``.
+    dataset : Dataset
+        The samples.
+    spec : FitSpec
+        What to fit.
+    limits : Limits
+        Of this measurement.
+    checkout : Path or None, default=None
+        Where the adapter and the built package are taken from; None for this checkout and what is installed.
 
     Raises
     ------
@@ -139,7 +156,7 @@ def measure(adapter: str, dataset: Dataset, spec: FitSpec, limits: Limits) -> Ou
     _adopt_orphans()
     folder = Path(tempfile.mkdtemp(prefix="kmeans-bench-"))
     try:
-        return _Child(Job(adapter, dataset, spec, folder), limits).outcome()
+        return _Child(Job(adapter, dataset, spec, folder), limits, checkout).outcome()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -178,8 +195,9 @@ class _ProtocolError(Exception):
 
 
 class _Child:
-    def __init__(self, job: Job, limits: Limits) -> None:
+    def __init__(self, job: Job, limits: Limits, checkout: Path | None) -> None:
         self._job = job
+        self._checkout = checkout
         self._limits = limits
         self._result = Outcome("failed", "the worker said nothing")
         self._log = job.folder / "output.log"
@@ -207,11 +225,15 @@ class _Child:
 
     def _start(self, write_end: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "harness.worker", str(self._job.write()), str(write_end)]
+        variables = {**os.environ, **thread_caps(self._job.spec.n_threads)}
+        if self._checkout is not None:
+            # Before whatever is installed.
+            variables["PYTHONPATH"] = str(self._checkout / PACKAGES)
         with self._log.open("wb") as log:
             process = subprocess.Popen(
                 command,
-                cwd=ROOT,
-                env={**os.environ, **thread_caps(self._job.spec.n_threads)},
+                cwd=self._checkout or ROOT,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

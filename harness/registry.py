@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.contract import Implementation
@@ -35,6 +36,9 @@ class Entry:
         Whether it is of this project: no peer of the headline summary.
     extra : str
         Extra of pyproject.toml that installs its library; empty where the bench itself needs it.
+    checkout : Path or None
+        Folder of another revision whose adapter and build are measured (see `harness.revisions`); None for
+        those of this checkout.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Entry:
     dtypes: tuple[str, ...] = DTYPES
     ours: bool = False
     extra: str = ""
+    checkout: Path | None = None
 
     def sits_out(self, track: Track, dtype: str) -> str | None:
         """Return why it cannot be measured on a track in a type, whatever is installed, or None."""

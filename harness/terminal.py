@@ -17,6 +17,9 @@ from harness.record import Row
 
 #: First guess of a measurement's cost beside the fit (interpreter, imports, warm-up), in seconds.
 FIRST_GUESS_SECONDS = 2.5
+#: First guess of a fit nothing is known of, in seconds for each sample, feature and cluster: between the
+#: fastest and the slowest implementation of a 2-core machine at 1e6 samples.
+FIRST_GUESS_RATE = 1e-8
 STYLES = {
     "ok": "green",
     "skipped": "yellow",
@@ -56,9 +59,9 @@ class Estimate:
         overheads = self._overheads.get(name) or [v for seen in self._overheads.values() for v in seen]
         overhead = statistics.median(overheads) if overheads else FIRST_GUESS_SECONDS
         fits = self._fits.get(name)
-        if not fits:
-            return overhead
         work = spec.n_samples * spec.n_features * spec.n_clusters
+        if not fits:
+            return overhead + work * FIRST_GUESS_RATE
         nearest = work if work in fits or not work else max(fits)
         if nearest not in fits:
             nearest = max(fits)
@@ -100,6 +103,9 @@ class Terminal:
             self._console.print(
                 f"resuming: {done} measured already, {len(remaining)} to go (--fresh measures all again)"
             )
+        if remaining:
+            seconds = self._estimate.seconds_left(remaining)
+            self._console.print(f"{len(remaining)} measurements, at a first guess {_duration(seconds)}")
         self._progress.update(self._task, total=len(remaining), left=self._left())
 
     def preparing(self, what: str) -> None:
@@ -168,6 +174,35 @@ def bare_table(title: str) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
+
+
+def print_estimate(console: Console, measurements: Sequence[Measurement], known: Iterable[Row]) -> None:
+    """Print what a plan is expected to cost, an implementation a line.
+
+    Parameters
+    ----------
+    console : Console
+        Where.
+    measurements : sequence of Measurement
+        Of the plan.
+    known : iterable of Row
+        Of earlier runs on this machine: what was seen there is expected here.
+    """
+    estimate = Estimate()
+    for row in known:
+        estimate.learn(row, (row.fit_seconds or 0.0) + FIRST_GUESS_SECONDS)
+    table = bare_table("expected cost")
+    table.add_column("implementation", no_wrap=True)
+    for heading in ("measurements", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    by_name: dict[str, list[Measurement]] = defaultdict(list)
+    for one in measurements:
+        by_name[one.entry.name].append(one)
+    for name, members in by_name.items():
+        table.add_row(name, str(len(members)), _duration(estimate.seconds_left(members)))
+    table.add_section()
+    table.add_row("all", str(len(measurements)), _duration(estimate.seconds_left(measurements)))
+    console.print(table)
 
 
 def format_seconds(seconds: float | None) -> str:

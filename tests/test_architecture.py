@@ -29,6 +29,11 @@ STEPS = (
     "analysis",
     "report",
     "figures",
+    "explore",
+    "revisions",
+    "compare",
+    "versions",
+    "history",
 )
 #: What an implementation may know of the bench.
 CONTRACT = {"harness.contract", "harness.datasets"}

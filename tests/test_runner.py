@@ -178,6 +178,23 @@ def test_a_skipped_implementation_fails_the_run_under_ci_only(
     assert "CI=true allows no gap: rust-cli (skipped)" in capsys.readouterr().err
 
 
+def test_the_cost_of_a_preset_is_estimated_and_nothing_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert runner.main(["--preset", "seed", "--estimate", "--implementations", "rust,numpy"]) == 0
+    # 36 cells, three repeats.
+    printed = capsys.readouterr().out
+    assert [line.split()[:2] for line in printed.splitlines()[-4:] if line.strip()][-1] == ["all", "216"]
+    assert not (tmp_path / "results").exists()
+    assert not list((tmp_path / "data").glob("*.npy"))
+
+
+def test_the_cost_of_a_run_is_said_before_it_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.main(small("--implementations", "numpy")) == 0
+    printed = capsys.readouterr().out
+    assert printed.index("1 measurements, at a first guess") < printed.index("1/1 ")
+
+
 def test_list_shows_every_implementation(capsys: pytest.CaptureFixture[str]) -> None:
     assert runner.main(["list"]) == 0
     printed = capsys.readouterr().out

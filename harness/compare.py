@@ -1,0 +1,399 @@
+"""The regression gate: whether HEAD is slower than BASE, takes more memory or reaches a worse objective.
+
+Works on rows, wherever they come from; `bench` and `revisions` make them. The procedure stands in
+METHODOLOGY.md, "Comparing two versions".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from rich.console import Console
+
+from harness import stats
+from harness.record import Row
+from harness.referee import OBJECTIVE_TOLERANCE
+from harness.registry import Entry
+from harness.stats import Interval
+from harness.terminal import bare_table, format_seconds
+
+Side = Literal["base", "head"]
+SIDES: tuple[Side, Side] = ("base", "head")
+Measure = Literal["time", "memory", "objective"]
+#: Column of a row that holds each measure.
+COLUMN_OF: dict[Measure, str] = {"time": "fit_seconds", "memory": "peak_rss_bytes", "objective": "inertia"}
+#: What stands between the name of an implementation and the side it was measured on.
+AT = "@"
+#: Of the interval that has to lie beyond the margin. One end of it counts: one error in twenty cells.
+CONFIDENCE = 0.90
+#: How many times as many repeats a re-measurement has.
+AGAIN = 2
+
+#: Scenario, track, implementation.
+Key = tuple[str, str, str]
+
+
+class Verdict(StrEnum):
+    """What is said of one measure in one cell."""
+
+    SAME = "same"
+    BETTER = "better"
+    WORSE = "worse"
+    NOT_CONFIRMED = "not confirmed"
+    SUSPECTED = "suspected"
+
+
+@dataclass(frozen=True)
+class Margins:
+    """By how much a ratio of HEAD to BASE may exceed 1, per cell.
+
+    Parameters
+    ----------
+    time, memory : float
+        Of the fit, and of the peak resident set.
+    """
+
+    time: float = 0.05
+    memory: float = 0.05
+
+    def of(self, measure: Measure, dtype: str) -> float:
+        """Return the margin of a measure; that of the objective is the referee's tolerance."""
+        if measure == "objective":
+            return OBJECTIVE_TOLERANCE[dtype]
+        return self.time if measure == "time" else self.memory
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measure of one cell.
+
+    Parameters
+    ----------
+    base, head : float
+        Medians over the pairs of repeats.
+    ratio : Interval
+        Of HEAD to BASE; above 1 HEAD is worse. Of times that of the first quartiles, else the median of the
+        ratios pair by pair.
+    margin : float
+        What the ratio may exceed 1 by.
+    verdict : Verdict
+        "worse" after the first measurement is no more than a suspicion.
+    """
+
+    base: float
+    head: float
+    ratio: Interval
+    margin: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Line:
+    """One implementation in one cell, on both sides.
+
+    Parameters
+    ----------
+    key : (str, str, str)
+        Scenario, track, implementation.
+    n_pairs : int
+        Repeats with status ok on both sides.
+    figures : dict
+        By measure; those without a pair are left out.
+    broken : str
+        What became of repeats that are ok in BASE and not in HEAD; empty if there is none.
+    failing : Verdict
+        What is said of `broken`.
+    note : str
+        Why there is nothing to compare.
+    """
+
+    key: Key
+    n_pairs: int
+    figures: Mapping[Measure, Figure]
+    broken: str
+    failing: Verdict
+    note: str
+
+    @property
+    def worse(self) -> frozenset[str]:
+        """What is worse: measures, and "status"."""
+        found = {name for name, figure in self.figures.items() if figure.verdict is Verdict.WORSE}
+        return frozenset(found | ({"status"} if self.failing is Verdict.WORSE else set()))
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of the gate.
+
+    Parameters
+    ----------
+    base, head : str
+        What was compared.
+    machine : str
+        On what, in a line.
+    lines : tuple of Line
+        All cells, with the verdict after the re-measurement.
+    again : tuple of Line
+        The cells that were measured again.
+    """
+
+    base: str
+    head: str
+    machine: str
+    lines: tuple[Line, ...]
+    again: tuple[Line, ...]
+
+    @property
+    def regressed(self) -> bool:
+        """Whether anything is worse, and a re-measurement confirms it."""
+        return any(line.worse for line in self.lines)
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in a sentence."""
+        cells = f"{len(self.lines)} cell{'' if len(self.lines) == 1 else 's'}"
+        worse = [line for line in self.lines if line.worse]
+        if worse:
+            what = sorted({name for line in worse for name in line.worse})
+            return f"{self.head} is worse than {self.base} in {len(worse)} of {cells}: " + (
+                f"{', '.join(what)}; measured again, confirmed"
+            )
+        suspected = sum(_has(line, Verdict.SUSPECTED) for line in self.lines)
+        if suspected:
+            return (
+                f"{suspected} of {cells} look worse in {self.head}, and nothing confirms it: "
+                "the runs cannot be measured again here; compare the two revisions"
+            )
+        passed = sum(_has(line, Verdict.NOT_CONFIRMED) for line in self.lines)
+        tail = f"; {passed} looked worse and did not when measured again" if passed else ""
+        return f"{self.head} is not worse than {self.base} in any of {cells}{tail}"
+
+
+def gate(
+    base: str,
+    head: str,
+    machine: str,
+    lines: Sequence[Line],
+    remeasure: Callable[[Sequence[Key]], Sequence[Line]] | None,
+) -> Report:
+    """Measure what looks worse again, and call worse only what is so both times.
+
+    Parameters
+    ----------
+    base, head, machine : str
+        For the report.
+    lines : sequence of Line
+        Of `compare_rows`.
+    remeasure : callable or None
+        Takes the keys of the cells that look worse, returns them measured anew; None if that cannot be done.
+    """
+    suspects = [line.key for line in lines if line.worse]
+    if remeasure is None:
+        return Report(base, head, machine, tuple(_settle(line, Verdict.SUSPECTED) for line in lines), ())
+    again = {line.key: line for line in remeasure(suspects)} if suspects else {}
+    settled = []
+    for line in lines:
+        second = again.get(line.key)
+        settled.append(
+            _settle(line, Verdict.NOT_CONFIRMED, second.worse if second is not None else frozenset())
+        )
+    return Report(base, head, machine, tuple(settled), tuple(again.values()))
+
+
+def compare_rows(
+    base: Iterable[Row], head: Iterable[Row], margins: Margins, names: Iterable[str] = ()
+) -> list[Line]:
+    """Compare the rows of two sides, cell by cell.
+
+    Parameters
+    ----------
+    base, head : iterable of Row
+        Rows of one cell and repeat are a pair: measured next to each other where both sides were measured
+        together, and of the same seed on the default track.
+    margins : Margins
+        What is tolerated.
+    names : iterable of str, optional
+        Implementations to compare; all without.
+    """
+    wanted = set(names)
+    cells: dict[Key, dict[Side, dict[int, Row]]] = {}
+    for side, rows in zip(SIDES, (base, head), strict=True):
+        for row in rows:
+            if not wanted or row.implementation in wanted:
+                key = row.scenario, row.track, row.implementation
+                cells.setdefault(key, {"base": {}, "head": {}})[side][row.repeat] = row
+    return [_line(key, sides["base"], sides["head"], margins) for key, sides in cells.items()]
+
+
+def sides(entries: Iterable[Entry], folders: Mapping[Side, Path]) -> tuple[Entry, ...]:
+    """Return every implementation once a side, to be measured together."""
+    return tuple(
+        replace(entry, name=f"{entry.name}{AT}{side}", checkout=folders[side])
+        for entry in entries
+        for side in SIDES
+    )
+
+
+def split(rows: Iterable[Row]) -> dict[Side, list[Row]]:
+    """Return the rows of what `sides` made, under the implementations' own names."""
+    found: dict[Side, list[Row]] = {"base": [], "head": []}
+    for row in rows:
+        name, _, side = row.implementation.rpartition(AT)
+        for one in SIDES:
+            if side == one:
+                found[one].append(replace(row, implementation=name))
+    return found
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Print the table, the cells that are worse first, and the sentence."""
+    table = bare_table(f"{report.base} → {report.head}")
+    for number, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
+    for line in _ordered(report.lines):
+        style = "bold red" if line.worse else "yellow" if _has(line, Verdict.SUSPECTED) else None
+        table.add_row(*_cells(line), style=style)
+    console.print(table)
+    console.print(report.sentence, highlight=False)
+    console.print(f"[dim]{report.machine}; {LEGEND}[/]", highlight=False)
+
+
+def markdown(report: Report) -> str:
+    """Return the same as a comment for a pull request."""
+    lines = [f"### {report.sentence}", "", _markdown_row(HEADINGS), "|---|" + "---:|" * (len(HEADINGS) - 1)]
+    lines += [_markdown_row(_cells(line)) for line in _ordered(report.lines)]
+    if report.again:
+        lines += ["", "Measured again:", "", _markdown_row(HEADINGS), "|---|" + "---:|" * (len(HEADINGS) - 1)]
+        lines += [_markdown_row(_cells(line)) for line in _ordered(report.again)]
+    return "\n".join([*lines, "", f"{report.machine}; {LEGEND}", ""])
+
+
+def to_json(report: Report) -> str:
+    """Return everything as JSON; what has no value is null."""
+    content = {"regressed": report.regressed, "sentence": report.sentence, **asdict(report)}
+    return json.dumps(_without_nan(content), indent=2, ensure_ascii=False) + "\n"
+
+
+HEADINGS = ("cell", "implementation", "pairs", "base", "head", "time", "memory", "objective", "verdict")
+LEGEND = (
+    f"ratios of head to base with their {CONFIDENCE:.0%} interval, above 1 head is worse; "
+    "base and head: median fit"
+)
+
+
+def _line(key: Key, base: Mapping[int, Row], head: Mapping[int, Row], margins: Margins) -> Line:
+    both = sorted(base.keys() & head.keys())
+    note = ""
+    if not both:
+        note = f"only in {'base' if base else 'head'}"
+    elif any(base[r].dataset_sha256 != head[r].dataset_sha256 for r in both):
+        both, note = [], "other data"
+    lost = [head[r] for r in both if base[r].status == "ok" and head[r].status != "ok"]
+    pairs = [(base[r], head[r]) for r in both if base[r].status == head[r].status == "ok"]
+    if both and not pairs and not lost:
+        note = f"{base[both[0]].status} in base: {base[both[0]].reason}"
+    broken = ""
+    if lost:
+        broken = f"{lost[0].status} in {len(lost)} of {len(both)}: {lost[0].reason}"
+    figures = {}
+    for measure, column in COLUMN_OF.items():
+        values = [(getattr(one, column), getattr(other, column)) for one, other in pairs]
+        known = [(a, b) for a, b in values if a is not None and b is not None and a > 0 and b > 0]
+        if known:
+            figures[measure] = _figure(measure, known, margins.of(measure, pairs[0][0].dtype))
+    failing = Verdict.WORSE if broken else Verdict.SAME
+    return Line(key, len(pairs), figures, broken, failing, note)
+
+
+def _figure(measure: Measure, pairs: Sequence[tuple[float, float]], margin: float) -> Figure:
+    base, head = np.array(pairs, dtype=np.float64).T
+    ratio_of = stats.undisturbed_ratio if measure == "time" else stats.paired_ratio
+    ratio = ratio_of(head, base, CONFIDENCE)
+    # Without an interval both comparisons are false.
+    if ratio.low > 1 + margin:
+        verdict = Verdict.WORSE
+    elif ratio.high < 1 / (1 + margin):
+        verdict = Verdict.BETTER
+    else:
+        verdict = Verdict.SAME
+    return Figure(float(np.median(base)), float(np.median(head)), ratio, margin, verdict)
+
+
+def _settle(line: Line, otherwise: Verdict, confirmed: frozenset[str] = frozenset()) -> Line:
+    """Return a line in which only what is confirmed is worse."""
+
+    def settled(name: str, verdict: Verdict) -> Verdict:
+        return otherwise if verdict is Verdict.WORSE and name not in confirmed else verdict
+
+    figures = {
+        name: replace(figure, verdict=settled(name, figure.verdict)) for name, figure in line.figures.items()
+    }
+    return replace(line, figures=figures, failing=settled("status", line.failing))
+
+
+def _has(line: Line, verdict: Verdict) -> bool:
+    return verdict in {line.failing, *(figure.verdict for figure in line.figures.values())}
+
+
+def _ordered(lines: Iterable[Line]) -> list[Line]:
+    """Return the lines, the worst first."""
+
+    def rank(line: Line) -> tuple[bool, bool, float]:
+        time = line.figures.get("time")
+        return not line.worse, bool(line.note), -time.ratio.estimate if time is not None else 0.0
+
+    return sorted(lines, key=rank)
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    scenario, track, implementation = line.key
+    time = line.figures.get("time")
+    spoken = [f"{name} {figure.verdict}" for name, figure in line.figures.items() if _told(figure.verdict)]
+    if line.broken:
+        spoken.append(f"{line.broken} ({line.failing})")
+    return (
+        f"{scenario} {track}",
+        implementation,
+        str(line.n_pairs),
+        format_seconds(time.base) if time is not None else "–",
+        format_seconds(time.head) if time is not None else "–",
+        _ratio(time),
+        _ratio(line.figures.get("memory")),
+        _gap(line.figures.get("objective")),
+        ", ".join(spoken) or line.note or "same",
+    )
+
+
+def _told(verdict: Verdict) -> bool:
+    return verdict is not Verdict.SAME
+
+
+def _ratio(figure: Figure | None) -> str:
+    if figure is None:
+        return "–"
+    if not figure.ratio.known:
+        return f"{figure.ratio.estimate:.3f}"
+    return f"{figure.ratio.estimate:.3f} [{figure.ratio.low:.3f}, {figure.ratio.high:.3f}]"
+
+
+def _gap(figure: Figure | None) -> str:
+    return "–" if figure is None else f"{figure.ratio.estimate - 1:+.1e}"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,334 @@
+"""The gate is silent where nothing changed, and catches what did: on times really measured, drawn by seed."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from subprocess import PIPE
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import runner
+from harness import bench, compare, stats, versions
+from harness.compare import Key, Line, Margins, Report, Verdict
+from harness.errors import UserError
+from harness.isolate import Limits
+from harness.record import Row
+from harness.registry import Entry
+from harness.revisions import checkouts
+from harness.scenario import Grid
+from tests import rows
+from tests.plans import Recorder
+
+#: Fits of `rust` on 1e4 and 1e5 samples, one process each, on a machine of 2 cores where eight other
+#: processes were busy: a tenth of them took several times as long as the others.
+NOISE = Path(__file__).with_name("noise.csv")
+TRIALS = 20
+#: What is compared at a time.
+NAMES = ("a", "b", "c")
+#: One row's changes on their way into HEAD.
+Change = Callable[[str, float, int, float], tuple[float, int, float]]
+
+
+def same(_: str, seconds: float, peak: int, inertia: float) -> tuple[float, int, float]:
+    return seconds, peak, inertia
+
+
+def slower(name: str, seconds: float, peak: int, inertia: float) -> tuple[float, int, float]:
+    return seconds * (1.2 if name == "b" else 1.0), peak, inertia
+
+
+def larger(name: str, seconds: float, peak: int, inertia: float) -> tuple[float, int, float]:
+    return seconds, int(peak * (1.1 if name == "b" else 1.0)), inertia
+
+
+def poorer(name: str, seconds: float, peak: int, inertia: float) -> tuple[float, int, float]:
+    return seconds, peak, inertia * (1.001 if name == "b" else 1.0)
+
+
+def measured() -> dict[int, list[tuple[float, int]]]:
+    """Return seconds and peak memory of the measurements of every size, in their order."""
+    found: dict[int, list[tuple[float, int]]] = {}
+    for line in csv.DictReader(NOISE.read_text().splitlines()):
+        found.setdefault(int(line["n_samples"]), []).append(
+            (float(line["fit_seconds"]), int(line["peak_rss_bytes"]))
+        )
+    return found
+
+
+def both_sides(rng: np.random.Generator, repeats: int, change: Change) -> tuple[list[Row], list[Row]]:
+    """Draw stretches of neighbouring measurements and give each repeat's two to the sides at random."""
+    base, head = [], []
+    for n_samples, known in measured().items():
+        for name in NAMES:
+            start = int(rng.integers(0, len(known) - 2 * repeats + 1))
+            for repeat in range(repeats):
+                pair = known[start + 2 * repeat : start + 2 * repeat + 2]
+                one, other = (pair[i] for i in rng.permutation(2))
+                place = {"scenario": f"n{n_samples}", "repeat": repeat}
+                base.append(rows.row(name, one[0], peak_rss_bytes=one[1], inertia=100.0, **place))
+                seconds, peak, inertia = change(name, other[0], other[1], 100.0)
+                head.append(rows.row(name, seconds, peak_rss_bytes=peak, inertia=inertia, **place))
+    return base, head
+
+
+def judged(seed: int, change: Change) -> Report:
+    """Run the whole gate, re-measurement included, on what one seed draws."""
+    rng = np.random.default_rng(seed)
+
+    def lines(repeats: int) -> list[Line]:
+        return compare.compare_rows(*both_sides(rng, repeats, change), Margins())
+
+    def remeasure(keys: Sequence[Key]) -> list[Line]:
+        return [line for line in lines(compare.AGAIN * versions.REPEATS) if line.key in keys]
+
+    return compare.gate("A", "B", "a machine", lines(versions.REPEATS), remeasure)
+
+
+def test_the_same_code_twice_is_silent_in_20_of_20() -> None:
+    assert [seed for seed in range(TRIALS) if judged(seed, same).regressed] == []
+
+
+def test_one_implementation_20_percent_slower_is_caught_in_19_of_20_and_no_other_blamed() -> None:
+    reports = [judged(seed, slower) for seed in range(TRIALS)]
+    blamed = [{line.key[2] for line in report.lines if line.worse} for report in reports]
+    assert sum(names == {"b"} for names in blamed) >= TRIALS - 1
+    assert all(line.worse <= {"time"} for report in reports for line in report.lines)
+
+
+@pytest.mark.parametrize(("change", "measure"), [(larger, "memory"), (poorer, "objective")])
+def test_a_growth_of_memory_and_a_worse_objective_are_caught_in_20_of_20(
+    change: Change, measure: str
+) -> None:
+    for seed in range(TRIALS):
+        report = judged(seed, change)
+        assert {line.key[2] for line in report.lines if line.worse} == {"b"}
+        assert all(line.worse == {measure} for line in report.lines if line.worse)
+
+
+def test_what_a_second_measurement_does_not_show_is_told_and_is_no_regression() -> None:
+    base, head = rows.repeats("a", [1.0] * 15), rows.repeats("a", [1.5] * 15)
+    first = compare.compare_rows(base, head, Margins())
+    report = compare.gate(
+        "A", "B", "m", first, lambda keys: compare.compare_rows(base, base, Margins(), [k[2] for k in keys])
+    )
+    assert not report.regressed
+    assert report.lines[0].figures["time"].verdict is Verdict.NOT_CONFIRMED
+    assert "1 looked worse and did not when measured again" in report.sentence
+
+
+def test_what_cannot_be_measured_again_is_suspected_only() -> None:
+    lines = compare.compare_rows(rows.repeats("a", [1.0] * 9), rows.repeats("a", [2.0] * 9), Margins())
+    report = compare.gate("A", "B", "m", lines, None)
+    assert not report.regressed
+    assert "nothing confirms it" in report.sentence
+
+
+def test_only_what_looks_worse_is_measured_again() -> None:
+    base = rows.repeats("a", [1.0] * 9) + rows.repeats("b", [1.0] * 9)
+    head = rows.repeats("a", [1.0] * 9) + rows.repeats("b", [2.0] * 9)
+    lines = compare.compare_rows(base, head, Margins())
+    asked: list[Key] = []
+
+    def remeasure(keys: Sequence[Key]) -> list[Line]:
+        asked.extend(keys)
+        return lines
+
+    assert compare.gate("A", "B", "m", lines, remeasure).regressed
+    assert asked == [("a", "matched", "b")]
+
+
+def test_a_head_that_fails_where_base_answers_is_worse() -> None:
+    base = rows.repeats("a", [1.0] * 3)
+    head = [rows.row("a", None, repeat=r, status="wrong", reason="off", inertia=None) for r in range(3)]
+    (line,) = compare.compare_rows(base, head, Margins())
+    assert line.worse == {"status"}
+    assert line.broken == "wrong in 3 of 3: off"
+    assert not compare.compare_rows(head, base, Margins())[0].worse
+
+
+def test_cells_of_one_side_or_of_other_data_are_named_and_not_compared() -> None:
+    base = rows.repeats("a", [1.0] * 3) + rows.repeats("b", [1.0] * 3, dataset_sha256="x")
+    head = rows.repeats("c", [9.0] * 3) + rows.repeats("b", [9.0] * 3, dataset_sha256="y")
+    notes = {line.key[2]: (line.note, line.n_pairs) for line in compare.compare_rows(base, head, Margins())}
+    assert notes == {"a": ("only in base", 0), "b": ("other data", 0), "c": ("only in head", 0)}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(1e-6, 1e3), min_size=2, max_size=12), st.floats(0.1, 10))
+def test_the_undisturbed_ratio_of_a_series_to_itself_scaled_is_the_scale(
+    times: list[float], scale: float
+) -> None:
+    ratio = stats.undisturbed_ratio(np.array(times) * scale, times)
+    assert (ratio.estimate, ratio.low, ratio.high) == pytest.approx((scale, scale, scale))
+
+
+def test_the_undisturbed_ratio_of_few_times_has_no_interval() -> None:
+    assert not stats.undisturbed_ratio([], []).known
+    alone = stats.undisturbed_ratio([2.0], [1.0])
+    assert alone.estimate == pytest.approx(2.0)
+    assert not alone.known
+
+
+def test_the_table_says_the_same_in_markdown_and_json() -> None:
+    report = judged(0, slower)
+    text = compare.markdown(report)
+    assert text.startswith("### B is worse than A in 2 of 6 cells: time; measured again, confirmed")
+    assert "| n10000 matched | b | 15 |" in text
+    content = json.loads(compare.to_json(report))
+    assert content["regressed"]
+    assert len(content["lines"]) == 6
+    first = next(line for line in content["lines"] if line["figures"]["time"]["verdict"] == "worse")
+    assert first["figures"]["time"]["ratio"]["low"] > 1.05
+
+
+# Revisions, of a repository made for the test: its adapter takes the place of ours.
+
+ADAPTER = """
+import time
+from tests.fakes import Honest
+
+class Sleeper(Honest):
+    def fit(self, state, spec):
+        time.sleep({seconds})
+        return super().fit(state, spec)
+
+def sleeper():
+    return Sleeper()
+"""
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository whose tag `one` sleeps 1 ms in a fit and whose tag `two` sleeps 60 ms."""
+    root = tmp_path / "repository"
+    (root / "tests").mkdir(parents=True)
+    git(root, "init", "--quiet")
+    (root / "tests" / "__init__.py").write_text("")
+    (root / "tests" / "fakes.py").write_text((runner.ROOT / "tests" / "fakes.py").read_text())
+    for tag, seconds in (("one", 0.001), ("two", 0.06)):
+        (root / "sleepy_impl.py").write_text(ADAPTER.format(seconds=seconds))
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "--message", tag)
+        git(root, "tag", tag)
+    return root
+
+
+def worktrees(root: Path) -> int:
+    done = subprocess.run(["git", "worktree", "list"], cwd=root, capture_output=True, text=True, check=True)
+    return len(done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_the_checkouts_are_gone_after_an_error_and_after_an_interrupt(
+    repository: Path, error: type[BaseException]
+) -> None:
+    folders: list[Path] = []
+
+    def make(folder: Path) -> None:
+        folders.append(folder)
+        if len(folders) == 2:
+            raise error
+
+    with pytest.raises(error), checkouts(["one", "two"], make, repository):
+        pass
+    assert len(folders) == 2
+    assert not any(folder.exists() for folder in folders)
+    assert worktrees(repository) == 1
+
+
+def test_a_build_that_fails_is_one_line_and_leaves_nothing(repository: Path) -> None:
+    def make(folder: Path) -> None:
+        raise subprocess.CalledProcessError(101, "cargo", stderr="warning: x\nerror[E1]: no good\nmore\n")
+
+    message = r"revision one cannot be built: error\[E1\]: no good"
+    with pytest.raises(UserError, match=message), checkouts(["one", "two"], make, repository):
+        pass
+    assert worktrees(repository) == 1
+
+
+def test_an_interrupt_ends_a_build_with_all_it_has_started(tmp_path: Path) -> None:
+    # A compiler behind a build tool: the tool alone would leave it running.
+    script = (
+        "from harness import revisions; from pathlib import Path; import signal, sys;"
+        # Where tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "revisions._run(['sh', '-c', 'sleep 600 & echo $! > pid; wait'], Path(sys.argv[1]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=runner.ROOT, stderr=PIPE)
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text().strip()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert b"KeyboardInterrupt" in said
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(pid.read_text())).wait(timeout=60)
+
+
+def test_each_revision_is_measured_by_its_own_code_and_this_harness(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "checkouts", lambda names, make: checkouts(names, make, repository))
+    plan = bench.Plan(
+        scenarios=tuple(Grid(sizes=(50,), dims=(2,), clusters=(3,)).scenarios()),
+        entries=(Entry("sleeper", "sleepy_impl:sleeper", "a fake", semantics="other"),),
+        tracks=("default",),
+        repeats=2,
+        n_threads=1,
+        max_iter=5,
+        seed=0,
+        limits=Limits(60.0),
+    )
+    recorder = Recorder()
+    where = versions.Bench(tmp_path / "cache", tmp_path / "results", "a test", recorder, lambda folder: None)
+    report = versions.compare_revisions("one", "two", plan, Margins(), where)
+    # A sleep lasts at least as long as was asked for: 60 ms beside at most a few.
+    assert report.regressed
+    assert [row.status for row in recorder.rows] == ["ok"] * (4 + 4 * compare.AGAIN)
+    assert {row.implementation for row in recorder.rows} == {"sleeper@base", "sleeper@head"}
+    assert worktrees(repository) == 1
+
+
+def test_two_runs_are_compared_and_what_they_show_is_suspected_where_no_commit_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, speed in (("old", 1.0), ("new", 1.5)):
+        lines = rows.modelled(n_repeats=9, slower={"rust": speed}, run_id=name)
+        rows.write_run(tmp_path, lines)
+    report = tmp_path / "report.md"
+    arguments = ["compare", str(tmp_path / "old"), str(tmp_path / "new"), "--markdown", str(report)]
+    assert runner.main(arguments) == 0
+    assert "nothing confirms it" in capsys.readouterr().out
+    assert "time suspected" in report.read_text()
+
+
+def test_runs_of_different_machines_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("old", "new"):
+        rows.write_run(tmp_path, rows.modelled(n_repeats=2, run_id=name))
+    path = tmp_path / "new" / "env.json"
+    path.write_text(path.read_text().replace("A processor made by hand", "Another"))
+    assert runner.main(["compare", str(tmp_path / "old"), str(tmp_path / "new")]) == 2
+    assert "different machines" in capsys.readouterr().err
+
+
+def test_what_is_neither_run_nor_revision_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.main(["compare", "no-such-thing", "HEAD"]) == 2
+    assert "neither a run of results nor a git revision" in capsys.readouterr().err

@@ -1,0 +1,99 @@
+"""Every notebook runs from top to bottom, shows a figure, and is kept without what it printed."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+from harness import explore
+from harness.datasets import obtain
+from harness.scenario import DatasetSpec, Grid
+from python_impl.kmeans import lloyd
+from python_impl.walkthrough import draw, steps
+from tests import rows
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+#: What would be logic of a notebook's own.
+LOGIC = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.If, ast.Try, ast.Lambda, ast.ListComp)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of results with one run in it."""
+    folder = tmp_path_factory.mktemp("results")
+    rows.write_run(folder, rows.modelled())
+    return folder
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_is_a_notebook_for_every_question() -> None:
+    names = [path.stem for path in NOTEBOOKS]
+    assert names == ["1-dataset", "2-runtime", "3-memory", "4-quality", "5-scaling", "6-walkthrough"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
+    notebook = read(path)
+    nbformat.validate(notebook)
+    for cell in code(notebook):
+        assert not cell.outputs
+        assert cell.execution_count is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_has_no_logic_of_its_own(path: Path) -> None:
+    for cell in code(read(path)):
+        lines = [line for line in cell.source.splitlines() if not line.startswith("%")]
+        assert not [node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, LOGIC)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_top_to_bottom_and_shows_figures(
+    path: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KMEANS_BENCH_RESULTS", str(results))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = read(path)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
+    shown = [output for cell in code(notebook) for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in shown)
+    assert not [output for output in shown if output.output_type == "stream" and output.name == "stderr"]
+
+
+def test_where_there_is_no_run_a_small_one_is_measured_once(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KMEANS_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.setattr(explore, "CACHE", cache)
+    monkeypatch.setattr(explore, "SMALL", Grid(sizes=(200,), dims=(2,), clusters=(3,)))
+    monkeypatch.setattr(explore, "SMALL_NAMES", "numpy")
+    run = explore.latest_run()
+    assert run.rows["status"].tolist() == ["ok", "ok"]
+    assert explore.latest_run().run_id == run.run_id
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_walkthrough_ends_where_the_algorithm_does(cache: Path) -> None:
+    data = obtain(DatasetSpec("blobs", 300, 2, 4, dtype="float64"), cache)
+    X = data.dataset.load()
+    done = steps(X, data.init)
+    expected = lloyd(X, data.init, tol=0.0)
+    assert done[0].centers is None
+    assert done[1].labels is None
+    assert done[-1].centers is not None
+    np.testing.assert_array_equal(done[-1].centers, expected.centers)
+    np.testing.assert_array_equal(done[-1].labels, expected.labels)
+    assert len(draw(X, done).axes) == len(done)

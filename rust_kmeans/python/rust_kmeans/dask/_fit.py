@@ -64,14 +64,19 @@ class Fit:
         Weighted sum of squared distances to them, in squared units of X.
     history : ndarray of shape (n_iter,), float64
         The inertia of each iteration.
-    n_clusters : int
-        Clusters that have weight.
+    counts : ndarray of shape (n_clusters,), float64
+        Weight of the samples of each cluster.
     """
 
     centers: Floats
     inertia: float
     history: NDArray[np.float64]
-    n_clusters: int
+    counts: NDArray[np.float64]
+
+    @property
+    def n_clusters(self) -> int:
+        """Clusters that have weight."""
+        return int(np.count_nonzero(self.counts))
 
 
 _NO_LABELS = np.empty(0, dtype=np.int32)
@@ -172,8 +177,8 @@ def lloyd(
     if is_told and converged:
         _say(f"Converged at iteration {n_iter - 1}: {converged}.")
     partial, _ = _step(groups, run, n_iter, shared_before, shared, inertia=True)
-    n_clusters = int(np.count_nonzero(partial.counts))
-    return Fit(centers, partial.inertia, history.inertias(centers, partial), n_clusters)
+    counts = np.asarray(partial.counts, dtype=np.float64)
+    return Fit(centers, partial.inertia, history.inertias(centers, partial), counts)
 
 
 def _step(

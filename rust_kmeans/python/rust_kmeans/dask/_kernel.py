@@ -130,3 +130,7 @@ class RustKernel:
     ) -> tuple[Floats, float]:
         """Return the means of the exact sums, each rounded once, and their summed squared shift."""
         return _core.next_centers(partial, centers, X, labels, sample_weight=sample_weight)
+
+    def predict(self, X: Floats, centers: Floats, n_threads: int) -> Labels:
+        """Return the index of the nearest center of each row."""
+        return _core.predict(X, centers, n_threads=n_threads)

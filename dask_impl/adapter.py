@@ -134,6 +134,7 @@ def dask_numpy_processes() -> DaskKMeans:
 def persist_on_workers(X: da.Array, client: Client) -> da.Array:
     """Compute an array on a cluster, each worker getting consecutive chunks of about as many rows."""
     import distributed
+
     from rust_kmeans.dask._groups import split
 
     workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
@@ -155,7 +156,10 @@ def _scheduler(state: DaskState) -> Iterator[None]:
             yield
         return
     # Threads share the cores already; a BLAS that starts its own on top would only make them wait.
-    with dask.config.set(scheduler="threads", num_workers=state.n_threads), threadpool_limits(1, user_api="blas"):
+    with (
+        dask.config.set(scheduler="threads", num_workers=state.n_threads),
+        threadpool_limits(1, user_api="blas"),
+    ):
         yield
 
 

@@ -71,7 +71,7 @@ def client() -> Iterator[Any]:
         yield started
 
 
-def assert_same_fit(lazy: KMeans, in_memory: Any) -> None:
+def assert_same_fit(lazy: Any, in_memory: Any) -> None:
     np.testing.assert_array_equal(lazy.cluster_centers_, in_memory.cluster_centers_)
     assert lazy.cluster_centers_.dtype == in_memory.cluster_centers_.dtype
     np.testing.assert_array_equal(lazy.labels_.compute(), in_memory.labels_)
@@ -404,7 +404,9 @@ def assert_nothing_left(client: Any) -> None:
     """Wait until scheduler and workers hold no data, or fail."""
     deadline = distributed.utils.Deadline.after(20)
     while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
-        assert not deadline.expired, client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
+        assert not deadline.expired, client.run_on_scheduler(
+            lambda dask_scheduler: list(dask_scheduler.tasks)
+        )
     assert not any(client.run(lambda dask_worker: len(dask_worker.data)).values())
 
 

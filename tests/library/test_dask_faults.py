@@ -1,4 +1,4 @@
-"""What goes wrong with a cluster while it fits, for real: processes that are killed, and more rows than memory."""
+"""What goes wrong while a cluster fits, for real: processes that are killed, and more rows than memory."""
 
 from __future__ import annotations
 
@@ -148,7 +148,9 @@ def test_a_lost_scheduler_is_one_error(tmp_path: Path) -> None:
     python = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     scheduler = subprocess.Popen(
-        [*python, *options, "--scheduler-file", str(where)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*python, *options, "--scheduler-file", str(where)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard"]
     worker += ["--death-timeout", "5", "--scheduler-file", str(where), "--local-directory", str(tmp_path)]
@@ -162,7 +164,7 @@ def test_a_lost_scheduler_is_one_error(tmp_path: Path) -> None:
         ):
             client.wait_for_workers(1, timeout=20)
             kernel = FaultyKernel(tmp_path / "signals", times=1, pid=scheduler.pid)
-            with pytest.raises(RuntimeError, match="scheduler is gone.*call fit again"):
+            with pytest.raises(RuntimeError, match=r"scheduler is gone.*call fit again"):
                 KMeans(12, init=samples()[:12], tol=0, kernel=kernel).fit(chunked(samples(), (300, 300)))
     finally:
         for process in started:

@@ -4,8 +4,8 @@ Needs Dask: ``pip install "rust_kmeans[dask]"``.
 """
 
 try:
-    import dask.array
-    import distributed  # noqa: F401  # what the package cannot do without
+    import dask.array  # noqa: F401  # what the package cannot do without
+    import distributed  # noqa: F401  # the same
 except ImportError as error:
     _MESSAGE = f'rust_kmeans.dask needs Dask ({error}): pip install "rust_kmeans[dask]"'
     raise ImportError(_MESSAGE) from error

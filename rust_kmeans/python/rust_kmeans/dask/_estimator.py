@@ -49,10 +49,10 @@ _KEPT_BYTES = 20
 class KMeans(CentersMixin):
     """Exact k-means on Dask arrays and data frames: `rust_kmeans.KMeans` beyond one machine's memory.
 
-    Works on the cluster of the current ``distributed.Client`` if there is one, else on the scheduler of Dask's
-    configuration, which is threads. From the same starting centers it finds the same centers, labels and
-    inertia as `rust_kmeans.KMeans` on the same rows in memory, bit for bit, however X is cut into chunks and
-    however many workers there are.
+    Works on the cluster of the current ``distributed.Client`` if there is one, else on the scheduler of
+    Dask's configuration, which is threads. From the same starting centers it finds the same centers, labels
+    and inertia as `rust_kmeans.KMeans` on the same rows in memory, bit for bit, however X is cut into chunks
+    and however many workers there are.
 
     Parameters
     ----------
@@ -117,8 +117,8 @@ class KMeans(CentersMixin):
 
     Notes
     -----
-    Chunks may be empty, of any and of unknown sizes, and of fewer rows than clusters; features must lie in one
-    chunk. float32 stays float32, everything else is converted to float64.
+    Chunks may be empty, of any and of unknown sizes, and of fewer rows than clusters; features must lie in
+    one chunk. float32 stays float32, everything else is converted to float64.
 
     With the rows in memory an iteration is one task for each worker. Labels, bounds and sums stay with the
     rows, as a cache: if a worker is lost, its rows are read again and the cache is computed again from the
@@ -138,7 +138,6 @@ class KMeans(CentersMixin):
     Examples
     --------
     >>> import dask.array as da
-import dask.local
     >>> import numpy as np
     >>> from rust_kmeans.dask import KMeans
     >>> X = da.from_array(np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]), chunks=(2, 2))
@@ -230,7 +229,7 @@ import dask.local
                 msg = f"n_samples={sum(sizes)} should be >= n_clusters={self.n_clusters}."
                 raise ValueError(msg)
             self._warn_of_n_init(stacklevel=3)
-            array = da.Array(data.array.dask, data.array.name, (tuple(sizes), data.array.chunks[1]), data.array.dtype)
+            array = _with_sizes(data.array, sizes)
             blocks = sources(array, sizes, sample_weight, lambda values: _computed(values, get))
             # Rows or weights in the memory of this process are part of what is sent: no news to the user.
             with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
@@ -252,9 +251,10 @@ import dask.local
         return self
 
     def partial_fit(self, X: Collection, y: object = None, sample_weight: object = None) -> Self:
-        """Move the centers by a stream of blocks, each read once: `MiniBatchKMeans.partial_fit` of each in turn.
+        """Move the centers by a stream of blocks, each read once.
 
-        The first block also starts the centers, unless `fit` has found some.
+        The steps are those of `MiniBatchKMeans.partial_fit` on each block in turn. The first block also
+        starts the centers, unless `fit` has found some.
 
         Parameters
         ----------
@@ -469,8 +469,8 @@ import dask.local
         self.inertia_history_, self.n_iter_ = fit.history, fit.history.size
         self._counts = fit.counts
         self._n_features_out = self.n_clusters
-        vars(self).pop("_batches", None)
-        vars(self).pop("n_steps_", None)
+        for of_batches in ("_batches", "n_steps_"):
+            self.__dict__.pop(of_batches, None)
 
     def _step(self, X: ArrayLike, sample_weight: Any = None) -> Self:  # noqa: ANN401  # whatever users have
         """Move the centers by one block."""
@@ -487,9 +487,10 @@ import dask.local
                 self._batches._keep((self.cluster_centers_, self._counts, 0))
         self._batches.partial_fit(X, sample_weight=sample_weight)
         self.cluster_centers_, self.n_steps_ = self._batches.cluster_centers_, self._batches.n_steps_
-        self.n_features_in_, self._n_features_out = self._batches.n_features_in_, self.n_clusters
+        self.n_features_in_: int = self._batches.n_features_in_
+        self._n_features_out = self.n_clusters
         for of_fit in ("labels_", "inertia_", "inertia_history_", "n_iter_", "persisted_", "spilled_bytes_"):
-            vars(self).pop(of_fit, None)
+            self.__dict__.pop(of_fit, None)
         return self
 
     def _lazy(self, X: Collection) -> da.Array:
@@ -518,6 +519,11 @@ import dask.local
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = False
         return tags
+
+
+def _with_sizes(array: da.Array, sizes: list[int]) -> da.Array:
+    """Return the array, whose chunks were perhaps unknown, with chunks of so many rows."""
+    return da.Array(array.dask, array.name, (tuple(sizes), array.chunks[1]), array.dtype)
 
 
 def _computed(values: list[Any], get: Callable[..., Any]) -> list[Any]:
@@ -552,9 +558,7 @@ def _is_held(array: da.Array, client: Client) -> bool:
     return all(key in held for (key, *_) in array.__dask_keys__())
 
 
-def _predict(
-    X: Floats, centers: Floats, kernel: BlockKernel[Any], n_threads: int
-) -> NDArray[np.int32]:
+def _predict(X: Floats, centers: Floats, kernel: BlockKernel[Any], n_threads: int) -> NDArray[np.int32]:
     return kernel.predict(X, centers, n_threads) if len(X) else np.empty(0, dtype=np.int32)
 
 
@@ -571,5 +575,5 @@ def _inertia(centers: Floats, n_threads: int, X: Floats, weights: NDArray[np.flo
     return _data.inertia(X, centers, _data.predict(X, centers, n_threads), weights, n_threads)
 
 
-def _negative_sum(inertias: list[float]) -> float:
-    return -math.fsum(inertias)
+def _negative_sum(inertias: list[float]) -> np.float64:
+    return np.float64(-math.fsum(inertias))

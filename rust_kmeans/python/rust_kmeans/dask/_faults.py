@@ -29,8 +29,8 @@ def explained(client: Client | None) -> Iterator[None]:
     except distributed.KilledWorker as error:
         msg = (
             f"A task of the fit ended its worker {error.allowed_failures + 1} times, at last "
-            f"{error.last_worker.address}: most often it needs more memory than a worker has. Give workers more "
-            "memory, make the chunks of X smaller, or read the worker's log for another reason."
+            f"{error.last_worker.address}: most often it needs more memory than a worker has. Give workers "
+            "more memory, make the chunks of X smaller, or read the worker's log for another reason."
         )
         raise RuntimeError(msg) from error
     except NoValidWorkerError as error:
@@ -39,8 +39,8 @@ def explained(client: Client | None) -> Iterator[None]:
     except (CancelledError, CommClosedError) as error:
         msg = (
             f"The fit lost what it had on the cluster at {_address(client)}: the scheduler is gone or was "
-            f"restarted, or somebody cancelled its tasks ({error}). Connect a new distributed.Client and call "
-            "fit again."
+            f"restarted, or somebody cancelled its tasks ({error}). Connect a new distributed.Client and "
+            "call fit again."
         )
         raise RuntimeError(msg) from error
 

@@ -111,7 +111,7 @@ def mean_variance(groups: Groups, known: Survey) -> float:
     whole = _merged(groups.each(_assign_group, scale, middle))
     off = whole.sums / scale.n_rows - middle
     variance = whole.inertia / scale.n_rows - float((off * off).sum())
-    return max(variance, 0.0) / scale.n_features
+    return max(float(variance), 0.0) / scale.n_features
 
 
 def rows_of(groups: Groups, numbers: NDArray[np.int64]) -> tuple[Floats, Weights]:
@@ -224,8 +224,9 @@ class _Found:
 
     def take(self, places: NDArray[np.int64]) -> Self:
         """Return some of them, in this order."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(**{name: None if each is None else each[places] for name, each in values.items()})
+        columns: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        taken: list[Any] = [None if column is None else column[places] for column in columns]
+        return type(self)(*taken)
 
 
 @dataclass(frozen=True)
@@ -356,5 +357,6 @@ def _weights_of_group(group: Group) -> list[tuple[int, Weights]]:
 
 def _joined(found: Sequence[_F]) -> _F:
     """Return the rows of all."""
-    columns = ([getattr(each, field.name) for each in found] for field in fields(found[0]))
-    return type(found[0])(*(None if parts[0] is None else np.concatenate(parts) for parts in columns))
+    columns: list[Any] = [[getattr(each, field.name) for each in found] for field in fields(found[0])]
+    joined: list[Any] = [None if parts[0] is None else np.concatenate(parts) for parts in columns]
+    return type(found[0])(*joined)

@@ -95,7 +95,9 @@ class Groups(Protocol):
         """Return what stands for an array among the arguments of `each`."""
         ...
 
-    def each(self, function: Callable[Concatenate[Group, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
+    def each(
+        self, function: Callable[Concatenate[Group, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> list[T]:
         """Call a function with each group; return the answers, always in the same order."""
         ...
 
@@ -151,7 +153,9 @@ class LocalGroups:
         """Return the array."""
         return array
 
-    def each(self, function: Callable[Concatenate[Group, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
+    def each(
+        self, function: Callable[Concatenate[Group, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> list[T]:
         """Call a function with each group, each on a thread of its own, or as the scheduler has them."""
         if self._pool is None:
             calls = _calls(self._sources, bind(_call, function, args, kwargs), self._n_threads)
@@ -213,11 +217,14 @@ class ClusterGroups:
         self._held.append(future)
         return future
 
-    def each(self, function: Callable[Concatenate[Group, P], T], *args: P.args, **kwargs: P.kwargs) -> list[T]:
+    def each(
+        self, function: Callable[Concatenate[Group, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> list[T]:
         """Call a function with each group, where it is."""
         if self.persisted:
             futures = [
-                self._client.submit(function, group, *args, **kwargs, **where) for group, where in self._groups
+                self._client.submit(function, group, *args, **kwargs, **where)
+                for group, where in self._groups
             ]
         else:
             futures = self._client.compute(
@@ -271,7 +278,9 @@ class ClusterGroups:
 
     def _placed(self, workers: list[str]) -> dict[str, list[Source]]:
         """Return which blocks go to which worker: where they are, or else in runs of as many rows."""
-        futures = {future.key: future for source in self._sources for future in distributed.futures_of(source.parts)}
+        futures = {
+            future.key: future for source in self._sources for future in distributed.futures_of(source.parts)
+        }
         keys = [source.parts[0].key for source in self._sources]
         if all(key in futures for key in keys):
             chunks = [futures[key] for key in keys]
@@ -317,15 +326,15 @@ def make_group(places: list[Place], n_threads: int, *arrays: Floats) -> Group:
 def _block(place: Place, X: Floats, weights: Weights = None) -> Block:
     if len(X) != place.n_rows:
         msg = (
-            f"Chunk {place.chunk} of X had {place.n_rows} rows at first and has {len(X)} now: it must give the "
-            "same rows whenever it is computed."
+            f"Chunk {place.chunk} of X had {place.n_rows} rows at first and has {len(X)} now: it must give "
+            "the same rows whenever it is computed."
         )
         raise ValueError(msg)
     return Block(place, _aligned(X), None if weights is None else _aligned(weights))
 
 
 def _aligned(array: Floats) -> Floats:
-    """Return the array, or a copy: arrays that arrive from another process lie wherever the message put them."""
+    """Return the array, or a copy: one from another process lies wherever the message put it."""
     return np.require(array, requirements=["C", "A"])
 
 

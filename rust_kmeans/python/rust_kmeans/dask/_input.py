@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import dask
 import dask.array as da
 import numpy as np
-from numpy.typing import NDArray
 
 from rust_kmeans._data import FLOATS, Floats
 
@@ -169,7 +168,7 @@ def _of_frame(X: Collection, dtype: np.dtype[Any] | None) -> Samples:
         raise ValueError(msg)
     for name, kind in X.dtypes.items():
         if not is_numeric_dtype(kind) or is_complex_dtype(kind):
-            msg = f"Column {name!r} of X has dtype {kind}: k-means needs real numbers; encode it or leave it out."
+            msg = f"Column {name!r} of X has dtype {kind}: k-means needs real numbers; encode it or drop it."
             raise TypeError(msg)
     if dtype is None:
         dtype = np.dtype(np.float32 if all(kind == np.float32 for kind in X.dtypes) else np.float64)
@@ -224,5 +223,3 @@ def _check_weights(shape: tuple[int, ...], n_samples: int) -> None:
     if shape != (n_samples,):
         msg = f"sample_weight has shape {shape}: one weight for each sample is needed, shape ({n_samples},)."
         raise ValueError(msg)
-
-

@@ -58,7 +58,7 @@ class BlockState(Protocol[P_co]):
         ...
 
     def farthest_rows(self, count: int, n_threads: int) -> Far:
-        """Return the rows farthest from their centers of the last step, farthest first, lowest of equals first."""
+        """Return the rows farthest from their centers of the last step, in order; lowest of equals first."""
         ...
 
 
@@ -107,6 +107,10 @@ class BlockKernel(Protocol[P]):
         Clusters without weight get the rows of X, the farthest of all first, one each; these are taken from
         the clusters that `labels` names.
         """
+        ...
+
+    def predict(self, X: Floats, centers: Floats, n_threads: int) -> Labels:
+        """Return the index of the nearest center of each row, the lowest of equals."""
         ...
 
 

@@ -9,6 +9,7 @@
 
 mod arrays;
 mod block;
+mod block_seeding;
 mod fits;
 mod functions;
 mod minibatch;
@@ -24,6 +25,8 @@ use pyo3::pymodule;
 mod _core {
     #[pymodule_export]
     use super::block::{BlockRun, History};
+    #[pymodule_export]
+    use super::block_seeding::{BlockSearch, Nearest, Random, block_heights, bucket_splits};
     #[pymodule_export]
     use super::functions::{
         assign_block, block_scale, fit, inertia, kernel_info, kmeans_plusplus, lloyd,

@@ -26,6 +26,7 @@
 
 mod assign;
 mod block;
+mod block_seeding;
 mod bounds;
 mod choice;
 mod element;
@@ -54,6 +55,7 @@ mod view;
 
 pub use assign::{assign_block, inertia, predict, squared_distance};
 pub use block::BlockRun;
+pub use block_seeding::{BlockSearch, Level, block_heights, bucket_splits};
 pub use element::Element;
 pub use error::{Error, Result};
 pub use history::History;
@@ -61,7 +63,7 @@ pub use interrupt::{Convergence, Interrupt, Iteration, Watch};
 pub use kernel::Isa;
 pub use lloyd::{Fit, lloyd};
 pub use minibatch::{MiniBatchFit, Progress, Running, Schedule, Stop, minibatch_step};
-pub use oversampling::kmeans_parallel;
+pub use oversampling::{Drawing, Nearest, kmeans_parallel, row_at_weight, weight_of_rows};
 pub use params::{Algorithm, Params, ValidParams};
 pub use partial::{Partial, PartialParts};
 pub use pool::{Pool, default_threads};

@@ -39,9 +39,8 @@ pub(crate) trait Ordered: Copy + Sync {
     fn compare(&self, row: usize, other: usize) -> Ordering;
 }
 
-/// The order of the rows of a data set.
-pub(crate) struct Order<D> {
-    data: D,
+/// The order of the rows of a data set, which every method is given again.
+pub(crate) struct Order {
     factors: Vec<f64>,
     /// Bucket of each row.
     buckets: Vec<u16>,
@@ -52,44 +51,42 @@ pub(crate) struct Order<D> {
     sorted: Vec<bool>,
 }
 
-impl<D: Ordered> Order<D> {
+impl Order {
     /// Reads all data once.
-    pub(crate) fn new(data: D, pool: &Pool) -> Result<Self> {
-        let (n, d) = (data.n_rows(), data.n_columns());
-        let mut random = Random::new(0);
-        let mut factors = try_vec(WHAT, d, 0.0)?;
-        factors.fill_with(|| 1.0 + random.unit());
-        let count = (n / ROWS).clamp(1, MOST);
+    pub(crate) fn new<D: Ordered>(data: D, pool: &Pool) -> Result<Self> {
+        let count = n_buckets(data.n_rows());
+        if count == 1 {
+            return Self::parted(data, Vec::new(), pool);
+        }
+        let sample = sample_heights(data, count * SAMPLED)?;
+        Self::parted(data, quantiles(sample), pool)
+    }
+
+    /// The same with the heights that part the buckets given, in ascending order and fewer than [`MOST`].
+    pub(crate) fn parted<D: Ordered>(data: D, splits: Vec<f64>, pool: &Pool) -> Result<Self> {
+        let n = data.n_rows();
+        let count = splits.len() + 1;
         let mut order = Self {
-            data,
-            factors,
+            factors: factors(data.n_columns())?,
             buckets: try_vec(WHAT, n, 0)?,
             starts: try_vec(WHAT, count + 1, 0)?,
             rows: try_vec(WHAT, n, 0)?,
             sorted: try_vec(WHAT, count, false)?,
         };
         if count > 1 {
-            order.distribute(count, pool)?;
+            order.distribute(data, &Splits::new(splits)?, pool)?;
         }
         order.list();
         Ok(order)
     }
 
     /// Finds the bucket of each row.
-    fn distribute(&mut self, count: usize, pool: &Pool) -> Result<()> {
-        let (data, factors) = (self.data, self.factors.as_slice());
+    fn distribute<D: Ordered>(&mut self, data: D, splits: &Splits, pool: &Pool) -> Result<()> {
+        let factors = self.factors.as_slice();
         let (n, d) = (data.n_rows(), data.n_columns());
-        let mut scratch = try_vec(WHAT, d, 0.0)?;
-        let taken = count * SAMPLED;
-        let mut sample = try_vec(WHAT, taken, 0.0)?;
-        for (i, height) in sample.iter_mut().enumerate() {
-            *height = data.height(i * (n / taken), factors, &mut scratch);
-        }
-        sample.sort_unstable_by(f64::total_cmp);
-        let splits = Splits::new(sample.into_iter().step_by(SAMPLED).skip(1).collect())?;
         let threads = pool.useful_threads(n, d * 2 + 64);
         let piece = rows_per_piece(n, threads);
-        let mut scratch = vec![scratch; threads];
+        let mut scratch = vec![try_vec(WHAT, d, 0.0)?; threads];
         pool.for_each(
             self.buckets.chunks_mut(piece).enumerate(),
             &mut scratch,
@@ -127,21 +124,30 @@ impl<D: Ordered> Order<D> {
         &self.buckets
     }
 
+    /// The same, taken out.
+    pub(crate) fn take_buckets(&mut self) -> Vec<u16> {
+        std::mem::take(&mut self.buckets)
+    }
+
     /// Number of buckets.
     pub(crate) fn n_buckets(&self) -> usize {
         self.sorted.len()
     }
 
     /// The row at a place of the order, which is less than the number of rows.
-    pub(crate) fn nth(&mut self, place: usize) -> Result<usize> {
-        self.sort(self.starts.partition_point(|&start| start <= place) - 1)?;
+    pub(crate) fn nth<D: Ordered>(&mut self, data: D, place: usize) -> Result<usize> {
+        self.sort(
+            data,
+            self.starts.partition_point(|&start| start <= place) - 1,
+        )?;
         Ok(self.rows[place])
     }
 
     /// The first row up to which the terms, not negative, sum to more than `target`; `sums` are those of the buckets.
     /// Prefix sums are exact and rounding is monotone, so the answer does not depend on the buckets.
-    pub(crate) fn find(
+    pub(crate) fn find<D: Ordered>(
         &mut self,
+        data: D,
         sums: &[ExactSum],
         grid: Grid,
         target: f64,
@@ -160,24 +166,34 @@ impl<D: Ordered> Order<D> {
         let Some(bucket) = bucket else {
             return Ok(None);
         };
-        self.sort(bucket)?;
-        let rows = &self.rows[self.starts[bucket]..self.starts[bucket + 1]];
+        let rows = self.in_bucket(data, bucket)?;
         Ok(rows.iter().copied().find(|&row| {
             prefix.add(grid, term(row));
             prefix.value() > target
         }))
     }
 
+    /// The rows of a bucket in order.
+    pub(crate) fn in_bucket<D: Ordered>(&mut self, data: D, bucket: usize) -> Result<&[usize]> {
+        self.sort(data, bucket)?;
+        Ok(&self.rows[self.starts[bucket]..self.starts[bucket + 1]])
+    }
+
+    /// The height of a row; `scratch` has room for a row.
+    pub(crate) fn height<D: Ordered>(&self, data: D, row: usize, scratch: &mut [f64]) -> f64 {
+        data.height(row, &self.factors, scratch)
+    }
+
     /// All rows in order.
-    pub(crate) fn into_rows(mut self, pool: &Pool) -> Result<Vec<usize>> {
-        let (n, d) = (self.data.n_rows(), self.data.n_columns());
+    pub(crate) fn into_rows<D: Ordered>(mut self, data: D, pool: &Pool) -> Result<Vec<usize>> {
+        let (n, d) = (data.n_rows(), data.n_columns());
         let sizes = self.starts.windows(2).map(|ends| ends[1] - ends[0]);
         let largest = sizes.clone().max().unwrap_or(0);
         let threads = pool.useful_threads(n, d * 2 + 256);
         let mut sorters = (0..threads)
             .map(|_| Sorter::new(d, largest))
             .collect::<Result<Vec<_>>>()?;
-        let (data, factors) = (self.data, self.factors.as_slice());
+        let factors = self.factors.as_slice();
         let mut rest = self.rows.as_mut_slice();
         let buckets = sizes.map(|size| {
             let (bucket, after) = std::mem::take(&mut rest).split_at_mut(size);
@@ -190,16 +206,57 @@ impl<D: Ordered> Order<D> {
         Ok(self.rows)
     }
 
-    fn sort(&mut self, bucket: usize) -> Result<()> {
+    fn sort<D: Ordered>(&mut self, data: D, bucket: usize) -> Result<()> {
         if self.sorted[bucket] {
             return Ok(());
         }
         let rows = &mut self.rows[self.starts[bucket]..self.starts[bucket + 1]];
-        let mut sorter = Sorter::new(self.data.n_columns(), rows.len())?;
-        sorter.sort((self.data, &self.factors), rows);
+        let mut sorter = Sorter::new(data.n_columns(), rows.len())?;
+        sorter.sort((data, &self.factors), rows);
         self.sorted[bucket] = true;
         Ok(())
     }
+}
+
+/// How many buckets the rows of a data set are distributed to.
+fn n_buckets(n_rows: usize) -> usize {
+    (n_rows / ROWS).clamp(1, MOST)
+}
+
+/// What heights are computed with.
+fn factors(d: usize) -> Result<Vec<f64>> {
+    let mut random = Random::new(0);
+    let mut factors = try_vec(WHAT, d, 0.0)?;
+    factors.fill_with(|| 1.0 + random.unit());
+    Ok(factors)
+}
+
+/// The heights of at most so many rows, spread evenly over the data.
+pub(crate) fn sample_heights<D: Ordered>(data: D, most: usize) -> Result<Vec<f64>> {
+    let (n, d) = (data.n_rows(), data.n_columns());
+    let taken = most.min(n);
+    let (factors, mut scratch) = (factors(d)?, try_vec(WHAT, d, 0.0)?);
+    let mut sample = try_vec(WHAT, taken, 0.0)?;
+    for (i, height) in sample.iter_mut().enumerate() {
+        *height = data.height(i * (n / taken), &factors, &mut scratch);
+    }
+    Ok(sample)
+}
+
+/// Of a sample of heights, those that part it into buckets of [`SAMPLED`] each.
+fn quantiles(mut sample: Vec<f64>) -> Vec<f64> {
+    sample.sort_unstable_by(f64::total_cmp);
+    sample.into_iter().step_by(SAMPLED).skip(1).collect()
+}
+
+/// The heights that part the buckets of all rows of some blocks, given those of a sample of them. Any sample makes buckets
+/// that give the same order.
+pub(crate) fn splits(mut sample: Vec<f64>, n_rows: usize) -> Vec<f64> {
+    sample.sort_unstable_by(f64::total_cmp);
+    let count = n_buckets(n_rows).min(sample.len());
+    (1..count)
+        .map(|i| sample[i * sample.len() / count])
+        .collect()
 }
 
 /// What sorting a bucket needs.

@@ -1,15 +1,15 @@
 //! Starting centers by k-means||: a few rounds that draw many candidates each, then greedy k-means++ on them.
 
-use ndarray::Axis;
+use ndarray::{ArrayView2, Axis};
 
-use crate::assign::{How, Job, Visit, Worker, assign, row_major};
+use crate::assign::{How, Job, Visit, Worker, assign, check_columns, check_rows, row_major};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactSum, Grid};
 use crate::interrupt::{self, Interrupt};
-use crate::kernel::{BLOCK, Packed, own_distances};
+use crate::kernel::{BLOCK, Isa, Packed, own_distances};
 use crate::params::ValidParams;
-use crate::pool::rows_per_piece;
+use crate::pool::{Pool, rows_per_piece};
 use crate::problem::Problem;
 use crate::random::Random;
 use crate::scale::Scale;
@@ -59,17 +59,33 @@ pub(crate) fn oversample<T: Element>(
     check_clusters(data, n_clusters)?;
     let mut random = Random::new(seed);
     let first = first_row(data.n_rows(), *weights, &problem.scale, &mut random);
-    let mut nearest = Nearest::new(problem)?;
-    nearest.add(vec![first])?;
+    let mut nearest = Nearest::new(data.n_rows(), &problem.scale)?;
+    let engine = (&problem.pool, problem.params.isa);
+    let samples = (*data, *weights);
+    let rows_of = |rows: &[usize]| data.as_array().select(Axis(0), rows);
+    let mut candidates = vec![first];
+    let mut potential = nearest.add(samples, rows_of(&[first]).view(), 0, engine)?;
     for _ in 0..ROUNDS {
         interrupt::check(interrupt)?;
-        let expected = OVERSAMPLING * n_clusters as f64;
-        let drawn = nearest.draw(expected, &Random::new(random.bits()));
+        let drawing = Drawing {
+            expected: OVERSAMPLING * n_clusters as f64,
+            potential: potential.value(),
+            bits: random.bits(),
+            first_row: 0,
+        };
+        let drawn = nearest.draw(*weights, &drawing, &problem.pool)?;
         if !drawn.is_empty() {
-            nearest.add(drawn)?;
+            let (before, rows) = (candidates.len(), rows_of(&drawn));
+            candidates.extend(drawn);
+            potential = nearest.add(samples, rows.view(), before, engine)?;
         }
     }
-    let (rows, weights) = nearest.weighted_candidates()?;
+    let (rows, weights): (Vec<_>, Vec<_>) = candidates
+        .into_iter()
+        .zip(nearest.weights(*weights)?)
+        .map(|(row, sum)| (row, sum.value() / problem.scale.n_rows as f64))
+        .filter(|&(_, weight)| weight > 0.0)
+        .unzip();
     if rows.len() < n_clusters {
         return spread(problem, n_clusters, seed, None, interrupt);
     }
@@ -86,83 +102,126 @@ fn first_row(n: usize, weights: Option<&[f64]>, scale: &Scale, random: &mut Rand
     let Some(weights) = weights else {
         return random.below(n);
     };
+    let target = random.part_of(weight_of_rows(weights, scale).value());
+    let found = row_at_weight(weights, scale, ExactSum::default(), target);
+    found.unwrap_or(n - 1)
+}
+
+/// The sum of the weights of a block of rows; those of all blocks, merged, are the sum of all.
+#[must_use]
+pub fn weight_of_rows(weights: &[f64], scale: &Scale) -> ExactSum {
     let grid = Grid::new(scale.max_weight, scale.n_rows);
     let mut sum = ExactSum::default();
     for &weight in weights {
         sum.add(grid, weight);
     }
-    let target = (random.unit() * sum.value()).min(sum.value().next_down());
-    let mut prefix = ExactSum::default();
-    let found = weights.iter().position(|&weight| {
-        prefix.add(grid, weight);
-        prefix.value() > target
-    });
-    found.unwrap_or(n - 1)
+    sum
 }
 
-/// The nearest candidate of every row.
-struct Nearest<'p, 'a, T> {
-    problem: &'p Problem<'a, T>,
-    candidates: Vec<usize>,
-    /// Squared distance to it.
+/// The first row of a block up to which weights, with that of the rows `before` the block, sum to more than `target`.
+#[must_use]
+pub fn row_at_weight(
+    weights: &[f64],
+    scale: &Scale,
+    before: ExactSum,
+    target: f64,
+) -> Option<usize> {
+    let grid = Grid::new(scale.max_weight, scale.n_rows);
+    let mut prefix = before;
+    weights.iter().position(|&weight| {
+        prefix.add(grid, weight);
+        prefix.value() > target
+    })
+}
+
+/// The nearest candidate of every row of a block: the part of [`kmeans_parallel`] that stays with the rows. Any split of the
+/// rows gives the same candidates.
+pub struct Nearest {
+    scale: Scale,
+    grid: Grid,
+    /// How many candidates there are.
+    count: usize,
+    /// Squared distance to the nearest.
     distances: Vec<f64>,
     /// Its place among the candidates.
     owners: Vec<i32>,
     /// The nearest of those added last.
     labels: Vec<i32>,
-    grid: Grid,
-    potential: ExactSum,
 }
 
-impl<'p, 'a, T: Element> Nearest<'p, 'a, T> {
-    fn new(problem: &'p Problem<'a, T>) -> Result<Self> {
-        let n = problem.data.n_rows();
+/// What a round draws with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Drawing {
+    /// Rows drawn of all blocks, if no probability were cut at 1.
+    pub expected: f64,
+    /// The potential of all blocks: their weighted squared distances.
+    pub potential: f64,
+    /// The random number of the round.
+    pub bits: u64,
+    /// Rows in the blocks before this one.
+    pub first_row: u64,
+}
+
+impl Nearest {
+    /// Without candidates, for a block of so many rows; `scale` is that of all blocks.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn new(n_rows: usize, scale: &Scale) -> Result<Self> {
         let what = "the nearest candidates";
         Ok(Self {
-            problem,
-            candidates: Vec::new(),
-            distances: try_vec(what, n, f64::INFINITY)?,
-            owners: try_vec(what, n, -1)?,
-            labels: try_vec(what, n, -1)?,
-            grid: problem.scale.distance_grid(&[]),
-            potential: ExactSum::default(),
+            scale: scale.clone(),
+            grid: scale.distance_grid(&[]),
+            count: 0,
+            distances: try_vec(what, n_rows, f64::INFINITY)?,
+            owners: try_vec(what, n_rows, -1)?,
+            labels: try_vec(what, n_rows, -1)?,
         })
     }
 
-    /// Adds candidates: of equally near ones the first stays the nearest.
-    fn add(&mut self, added: Vec<usize>) -> Result<()> {
-        let Problem {
-            data,
-            weights,
-            scale,
-            pool,
-            params,
-        } = self.problem;
+    /// Adds candidates (`n_added`, `n_features`), `before` being how many were there: of equally near ones the first stays
+    /// the nearest. Returns the potential of the block, whose rows are `data` (`n_samples`, `n_features`). To add the same
+    /// again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::NoClusters`], [`Error::Shape`], [`Error::NotFinite`] (candidates), [`Error::TooLarge`],
+    /// [`Error::Memory`].
+    pub fn add<T: Element>(
+        &mut self,
+        (data, weights): (Rows<'_, T>, Option<&[f64]>),
+        added: ArrayView2<'_, T>,
+        before: usize,
+        (pool, isa): (&Pool, Isa),
+    ) -> Result<ExactSum> {
+        data.check_shape()?;
         let d = data.n_columns();
-        let centers = row_major(data.as_array().select(Axis(0), &added).view(), d)?;
-        let mut packed = Packed::new(params.isa, added.len(), d)?;
-        packed.load(&centers, scale);
-        let mut workers = Worker::team(pool, data, packed.k(), 1)?;
+        check_columns("the scale", self.scale.n_features(), d)?;
+        check_rows("the block", data.n_rows(), self.owners.len())?;
+        self.check_weights(weights)?;
+        let centers = row_major(added, d)?;
+        let count = before.saturating_add(added.nrows());
+        let base = i32::try_from(before)
+            .ok()
+            .filter(|_| i32::try_from(count).is_ok())
+            .ok_or(Error::TooLarge {
+                what: "the candidates",
+                rows: count,
+                columns: d,
+            })?;
+        let mut packed = Packed::new(isa.check()?, added.nrows(), d)?;
+        packed.load(&centers, &self.scale);
+        let mut workers = Worker::team(pool, &data, packed.k(), 1)?;
         let job = Job {
             run: 0,
             packed: &packed,
-            data,
+            data: &data,
             weights: None,
             moving: None,
         };
         self.labels.fill(-1);
         let visit = Visit::new(job, &mut self.labels, How::Dense, None);
         assign(vec![visit], (pool, &mut workers));
-        let before = self.candidates.len();
-        self.candidates.extend(added);
-        let base = i32::try_from(before)
-            .ok()
-            .filter(|_| i32::try_from(self.candidates.len()).is_ok())
-            .ok_or(Error::TooLarge {
-                what: "the candidates",
-                rows: self.candidates.len(),
-                columns: d,
-            })?;
+        self.count = count;
 
         let (grid, exact) = (self.grid, packed.exact());
         let threads = pool.useful_threads(data.n_rows(), d * 8);
@@ -184,7 +243,7 @@ impl<'p, 'a, T: Element> Nearest<'p, 'a, T> {
                 for (block, ((distances, owners), labels)) in blocks.enumerate() {
                     let first = at * piece + block * BLOCK;
                     let mut fresh = [0.0; BLOCK];
-                    own_distances(params.isa, data, first, (exact, labels), &mut fresh);
+                    own_distances(isa, &data, first, (exact, labels), &mut fresh);
                     let known = distances.iter_mut().zip(owners);
                     for (i, ((distance, owner), (fresh, &label))) in
                         known.zip(fresh.into_iter().zip(labels)).enumerate()
@@ -198,58 +257,72 @@ impl<'p, 'a, T: Element> Nearest<'p, 'a, T> {
                 }
             },
         );
-        self.potential = ExactSum::default();
+        let mut potential = ExactSum::default();
         for sum in sums {
-            self.potential.merge(sum);
+            potential.merge(sum);
         }
-        Ok(())
+        Ok(potential)
     }
 
-    /// Rows drawn each on its own, `expected` of them if no probability were cut at 1, in the order of the data.
-    fn draw(&self, expected: f64, random: &Random) -> Vec<usize> {
-        let Problem {
-            data,
-            weights,
-            pool,
-            ..
-        } = self.problem;
-        let total = self.potential.value();
-        let threads = pool.useful_threads(data.n_rows(), 64);
-        let piece = rows_per_piece(data.n_rows(), threads);
-        let mut drawn = vec![Vec::new(); data.n_rows().div_ceil(piece)];
+    /// Rows of the block drawn each on its own, in the order of the data: whether a row is follows from the round's random
+    /// number and the number of the row among those of all blocks.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of weights.
+    pub fn draw(
+        &self,
+        weights: Option<&[f64]>,
+        drawing: &Drawing,
+        pool: &Pool,
+    ) -> Result<Vec<usize>> {
+        self.check_weights(weights)?;
+        let Drawing {
+            expected,
+            potential,
+            bits,
+            first_row,
+        } = *drawing;
+        let random = Random::new(bits);
+        let n = self.distances.len();
+        let threads = pool.useful_threads(n, 64);
+        let piece = rows_per_piece(n, threads);
+        let mut drawn = vec![Vec::new(); n.div_ceil(piece)];
         pool.for_each(
             self.distances.chunks(piece).zip(&mut drawn).enumerate(),
             &mut vec![(); threads],
             |(), (at, (distances, drawn))| {
                 for (row, &distance) in (at * piece..).zip(distances) {
-                    let part = distance * weights.map_or(1.0, |weights| weights[row]) / total;
+                    let part = distance * weights.map_or(1.0, |weights| weights[row]) / potential;
                     // Not a number where all rows lie on candidates.
-                    if random.unit_at(row as u64) < expected * part {
+                    let unit = random.unit_at(first_row.wrapping_add(row as u64));
+                    if unit < expected * part {
                         drawn.push(row);
                     }
                 }
             },
         );
-        drawn.concat()
+        Ok(drawn.concat())
     }
 
-    /// Candidates that are nearest to some weight, and that weight, as a part of all rows so that it cannot overflow where
-    /// the weights do not.
-    fn weighted_candidates(self) -> Result<(Vec<usize>, Vec<f64>)> {
-        let Problem { weights, scale, .. } = self.problem;
-        let grid = Grid::new(scale.max_weight, scale.n_rows);
-        let mut sums = try_vec("the candidates", self.candidates.len(), ExactSum::default())?;
+    /// The weight of the rows of the block that are nearest to each candidate.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of weights, [`Error::Memory`].
+    pub fn weights(&self, weights: Option<&[f64]>) -> Result<Vec<ExactSum>> {
+        self.check_weights(weights)?;
+        let grid = Grid::new(self.scale.max_weight, self.scale.n_rows);
+        let mut sums = try_vec("the candidates", self.count, ExactSum::default())?;
         for (row, &owner) in self.owners.iter().enumerate() {
             if let Some(sum) = usize::try_from(owner).ok().and_then(|at| sums.get_mut(at)) {
                 sum.add(grid, weights.map_or(1.0, |weights| weights[row]));
             }
         }
-        Ok(self
-            .candidates
-            .into_iter()
-            .zip(sums)
-            .map(|(row, sum)| (row, sum.value() / scale.n_rows as f64))
-            .filter(|&(_, weight)| weight > 0.0)
-            .unzip())
+        Ok(sums)
+    }
+
+    fn check_weights(&self, weights: Option<&[f64]>) -> Result<()> {
+        weights.map_or(Ok(()), |weights| {
+            check_rows("sample_weight", weights.len(), self.owners.len())
+        })
     }
 }

@@ -37,7 +37,7 @@ impl Random {
     }
 
     /// The next number of 0..n, where n is positive and below 2⁵³.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -45,5 +45,10 @@ impl Random {
         )]
         let number = (self.unit() * n as f64) as usize;
         number.min(n - 1)
+    }
+
+    /// A number below `total`, so that some prefix of the terms it is the sum of exceeds it; 0 for a total of 0.
+    pub fn part_of(&mut self, total: f64) -> f64 {
+        (self.unit() * total).min(total.next_down()).max(0.0)
     }
 }

@@ -7,7 +7,6 @@ use crate::order::{Order, Ordered};
 use crate::pool::Pool;
 use crate::random::Random;
 use crate::scale::Scale;
-use crate::seeding::draw_below;
 
 /// Draws rows of one data set with replacement and with probability proportional to weight.
 ///
@@ -30,7 +29,7 @@ impl Sampler {
         scale: &Scale,
         pool: &Pool,
     ) -> Result<Self> {
-        let rows = Order::new(data, pool)?.into_rows(pool)?;
+        let rows = Order::new(data, pool)?.into_rows(data, pool)?;
         let Some(weights) = weights else {
             return Ok(Self {
                 n_samples: rows.len(),
@@ -88,7 +87,7 @@ impl Sampler {
         let Some(&total) = self.ends.last() else {
             return self.rows[random.below(self.rows.len())];
         };
-        let target = draw_below(total, random);
+        let target = random.part_of(total);
         self.rows[self.ends.partition_point(|&end| end <= target)]
     }
 

@@ -8,7 +8,7 @@ use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactSum, Grid};
 use crate::interrupt::{self, Interrupt};
-use crate::kernel::{BLOCK, Candidates, Closer, ones, slack};
+use crate::kernel::{BLOCK, Candidates, Closer, Isa, ones, slack};
 use crate::order::{Order, Ordered};
 use crate::params::ValidParams;
 use crate::pool::{Pool, cost, rows_per_piece};
@@ -81,42 +81,53 @@ pub(crate) fn spread<T: Element>(
     let (data, weights) = (*data, *weights);
     check_clusters(&data, n_clusters)?;
     let trials = checked_trials(n_local_trials, n_clusters)?;
+    check_number(n_clusters, data.n_columns())?;
     let mut random = Random::new(seed);
-    if i32::try_from(n_clusters).is_err() {
-        return Err(Error::TooLarge {
-            what: "the centers",
-            rows: n_clusters,
-            columns: data.n_columns(),
-        });
-    }
     let mut order = Order::new(data, pool)?;
     let mut indices = try_vec("the seeds", n_clusters, 0)?;
     let mut drawn = try_vec("the trials", trials, 0)?;
-    indices[0] = first_row(&mut order, weights, scale, &mut random)?;
-    let mut search = Search::new(
-        (data, weights, scale),
-        order,
-        (n_clusters, trials),
-        (pool, params),
-    )?;
-    search.start(indices[0]);
+    indices[0] = first_row((&mut order, data), weights, scale, &mut random)?;
+    let shape = (n_clusters, trials);
+    let mut search = Search::new(&data, scale, order.n_buckets(), shape, (pool, params.isa))?;
+    let buckets = order.take_buckets();
+    let samples = Samples {
+        data,
+        weights,
+        buckets: &buckets,
+        pool,
+    };
+    search.start(samples, (&data, &indices[..1]));
     for c in 1..n_clusters {
         interrupt::check(interrupt)?;
         let total = search.potential().value();
         for row in &mut drawn {
-            let target = draw_below(total, &mut random);
-            *row = search
-                .row_at(target)?
+            let target = random.part_of(total);
+            let (potentials, grid) = (search.potentials(), search.grid);
+            let term = |row| search.term(&samples, row);
+            *row = order
+                .find(data, potentials, grid, target, term)?
                 .unwrap_or_else(|| unused(&indices[..c]));
         }
-        search.evaluate(&indices[..c], &drawn);
-        let best = search.choose(&drawn);
+        search.evaluate(samples, (&data, &indices[..c]), (&data, &drawn));
+        let best = search.choose(samples, (&data, &drawn));
         indices[c] = drawn[best];
         if c + 1 < n_clusters {
-            search.accept(&indices[..=c], best);
+            search.accept(samples, (&data, &indices[c..=c]), (c, best));
         }
     }
     Ok(seeds(&data, indices))
+}
+
+/// Refuses more centers than labels can tell apart.
+pub(crate) fn check_number(n_clusters: usize, n_features: usize) -> Result<()> {
+    if i32::try_from(n_clusters).is_ok() {
+        return Ok(());
+    }
+    Err(Error::TooLarge {
+        what: "the centers",
+        rows: n_clusters,
+        columns: n_features,
+    })
 }
 
 /// Distinct rows, drawn one after the other with probability proportional to weight.
@@ -181,13 +192,11 @@ pub(crate) fn draw_rows(
 /// before less the distances of the samples it is nearer to, plus their new ones: the same bits as if all samples were
 /// summed. A sample is not read where the triangle inequality shows that no trial is nearer ([`Search::reach`]), and float64
 /// distances are computed only where the kernel cannot rule out that one is ([`Closer`]).
-struct Search<'a, 'd, T> {
-    data: Rows<'d, T>,
-    weights: Option<&'a [f64]>,
+///
+/// The rows may be a block of many: centers and trials are then rows of other blocks too.
+pub(crate) struct Search<T> {
     grid: Grid,
-    pool: &'a Pool,
     workers: Vec<Worker<T>>,
-    order: Order<Rows<'d, T>>,
     /// Negative squared distance of each row to the nearest center.
     negated: Vec<f64>,
     /// Which center that is.
@@ -202,6 +211,25 @@ struct Search<'a, 'd, T> {
     /// candidate.
     reach: Vec<f64>,
 }
+
+/// The samples of a search, which every step is given again.
+#[derive(Clone, Copy)]
+pub(crate) struct Samples<'a, 'd, T> {
+    pub(crate) data: Rows<'d, T>,
+    pub(crate) weights: Option<&'a [f64]>,
+    /// The bucket of each row.
+    pub(crate) buckets: &'a [u16],
+    pub(crate) pool: &'a Pool,
+}
+
+impl<T> Samples<'_, '_, T> {
+    fn weight(&self, row: usize) -> f64 {
+        self.weights.map_or(1.0, |weights| weights[row])
+    }
+}
+
+/// Some rows of some data.
+pub(crate) type Chosen<'a, 'd, T> = (&'a Rows<'d, T>, &'a [usize]);
 
 /// What one thread works with.
 struct Worker<T> {
@@ -222,54 +250,54 @@ struct Piece<'p> {
     nearer: &'p mut [u64],
 }
 
-impl<'a, 'd, T: Element> Search<'a, 'd, T> {
-    fn new(
-        (data, weights, scale): (Rows<'d, T>, Option<&'a [f64]>, &Scale),
-        order: Order<Rows<'d, T>>,
+impl<T: Element> Search<T> {
+    /// For the rows of `data`, a part of those of `scale`, and an order of so many buckets.
+    pub(crate) fn new(
+        data: &Rows<'_, T>,
+        scale: &Scale,
+        buckets: usize,
         (n_clusters, trials): (usize, usize),
-        (pool, params): (&'a Pool, &ValidParams),
+        (pool, isa): (&Pool, Isa),
     ) -> Result<Self> {
         let (n, d) = (data.n_rows(), data.n_columns());
         let threads = pool.useful_threads(n, cost(d, 4 * trials));
         let what = "the potentials";
-        let buckets = order.n_buckets();
         let none = ExactSum::default();
         let worker = |_| {
             Ok(Worker {
-                closer: Closer::new(params.isa, d, trials)?,
+                closer: Closer::new(isa, d, trials)?,
                 listed: Vec::with_capacity(BLOCK),
                 change: none,
                 potentials: try_vec(what, buckets, none)?,
             })
         };
         Ok(Self {
-            data,
-            weights,
             grid: scale.distance_grid(&[]),
-            pool,
             workers: (0..threads).map(worker).collect::<Result<_>>()?,
-            order,
             negated: try_vec(what, n, 0.0)?,
             labels: try_vec(what, n, 0)?,
             potentials: try_vec(what, buckets, none)?,
             nearer: try_vec(what, n.div_ceil(BLOCK).saturating_mul(trials), 0)?,
             trials,
-            candidates: Candidates::new(params.isa, trials, &data, scale)?,
+            candidates: Candidates::new(isa, trials, data, scale)?,
             reach: try_vec(what, n_clusters, 0.0)?,
         })
     }
 
     /// Distances to the first center, and the potentials with it.
-    fn start(&mut self, center: usize) {
-        let (data, weights, grid) = (self.data, self.weights, self.grid);
-        self.candidates.load(&data, [center].into_iter());
+    pub(crate) fn start(&mut self, samples: Samples<'_, '_, T>, center: Chosen<'_, '_, T>) {
+        let Samples {
+            data,
+            buckets,
+            pool,
+            ..
+        } = samples;
+        let grid = self.grid;
+        self.candidates.load(center);
         let center = self.candidates.exact();
         let length = rows_per_piece(data.n_rows(), self.workers.len());
-        let pieces = self
-            .negated
-            .chunks_mut(length)
-            .zip(self.order.buckets().chunks(length));
-        self.pool.for_each(
+        let pieces = self.negated.chunks_mut(length).zip(buckets.chunks(length));
+        pool.for_each(
             pieces.enumerate(),
             &mut self.workers,
             |worker, (at, (negated, buckets))| {
@@ -281,8 +309,8 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
                     let rows = negated.iter_mut().zip(buckets).zip(&dense.out[0].0);
                     for (row, ((negated, &bucket), &distance)) in (first..).zip(rows) {
                         *negated = -distance;
-                        let weight = weights.map_or(1.0, |weights| weights[row]);
-                        worker.potentials[usize::from(bucket)].add(grid, distance * weight);
+                        let term = distance * samples.weight(row);
+                        worker.potentials[usize::from(bucket)].add(grid, term);
                     }
                 }
             },
@@ -300,11 +328,21 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
     }
 
     /// Compares the rows `drawn` with the samples, given the `centers` so far.
-    fn evaluate(&mut self, centers: &[usize], drawn: &[usize]) {
-        self.candidates.load(&self.data, drawn.iter().copied());
-        self.find_reach(centers);
-        let (data, weights) = (self.data, self.weights);
-        let (candidates, reach) = (&self.candidates, &self.reach[..centers.len()]);
+    pub(crate) fn evaluate(
+        &mut self,
+        samples: Samples<'_, '_, T>,
+        centers: Chosen<'_, '_, T>,
+        drawn: Chosen<'_, '_, T>,
+    ) {
+        self.candidates.load(drawn);
+        self.find_reach(centers, samples.pool);
+        let Samples {
+            data,
+            weights,
+            pool,
+            ..
+        } = samples;
+        let (candidates, reach) = (&self.candidates, &self.reach[..centers.1.len()]);
         for worker in &mut self.workers {
             worker.closer.reset();
         }
@@ -314,7 +352,7 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
             .chunks(length)
             .zip(self.labels.chunks(length))
             .zip(self.nearer.chunks_mut(length.div_ceil(BLOCK) * self.trials));
-        self.pool.for_each(
+        pool.for_each(
             pieces.enumerate(),
             &mut self.workers,
             |worker, (at, ((negated, labels), nearer))| {
@@ -331,7 +369,8 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
     }
 
     /// The trial with the least potential, the first of equals.
-    fn choose(&mut self, drawn: &[usize]) -> usize {
+    fn choose(&mut self, samples: Samples<'_, '_, T>, drawn: Chosen<'_, '_, T>) -> usize {
+        let (data, drawn) = drawn;
         let current = self.potential();
         // Potentials are compared as rounded: what lies within is no difference.
         let rounding = 4.0 * f64::EPSILON * current.value();
@@ -357,11 +396,7 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
         }
         let mut best = (f64::INFINITY, 0);
         for trial in contenders {
-            self.settle(drawn[trial], trial, None);
-            let mut potential = current;
-            for worker in &mut self.workers {
-                potential.merge(std::mem::take(&mut worker.change));
-            }
+            let potential = self.potential_with(samples, (data, &drawn[trial..=trial]), trial);
             if potential.value() < best.0 {
                 best = (potential.value(), trial);
             }
@@ -369,35 +404,63 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
         best.1
     }
 
-    /// Makes a trial, the last of `centers`, one of them.
-    fn accept(&mut self, centers: &[usize], trial: usize) {
-        let [known @ .., chosen] = centers else {
-            return;
-        };
+    /// The potential if a trial, which is row `center`, became one.
+    pub(crate) fn potential_with(
+        &mut self,
+        samples: Samples<'_, '_, T>,
+        center: Chosen<'_, '_, T>,
+        trial: usize,
+    ) -> ExactSum {
+        self.settle(samples, center, trial, None);
+        let mut potential = self.potential();
+        for worker in &mut self.workers {
+            potential.merge(std::mem::take(&mut worker.change));
+        }
+        potential
+    }
+
+    /// Makes a trial, which is row `center`, the center of that number.
+    pub(crate) fn accept(
+        &mut self,
+        samples: Samples<'_, '_, T>,
+        center: Chosen<'_, '_, T>,
+        (number, trial): (usize, usize),
+    ) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_possible_wrap,
-            reason = "checked by `spread`"
+            reason = "checked by `check_number`"
         )]
-        let label = known.len() as i32;
-        self.settle(*chosen, trial, Some(label));
+        let label = number as i32;
+        self.settle(samples, center, trial, Some(label));
         self.gather();
     }
 
     /// Computes the float64 distances of the samples that may be nearer to a trial, which is row `center`: for what the
     /// potential changes by, or to make it the center that `label` names.
-    fn settle(&mut self, center: usize, trial: usize, label: Option<i32>) {
-        let (data, weights, grid) = (self.data, self.weights, self.grid);
-        self.candidates.load(&data, [center].into_iter());
+    fn settle(
+        &mut self,
+        samples: Samples<'_, '_, T>,
+        center: Chosen<'_, '_, T>,
+        trial: usize,
+        label: Option<i32>,
+    ) {
+        let Samples {
+            data,
+            buckets,
+            pool,
+            ..
+        } = samples;
+        self.candidates.load(center);
         let center = self.candidates.exact();
-        let (buckets, trials) = (self.order.buckets(), self.trials);
+        let (grid, trials) = (self.grid, self.trials);
         let length = rows_per_piece(data.n_rows(), self.workers.len());
         let pieces = self
             .negated
             .chunks_mut(length)
             .zip(self.labels.chunks_mut(length))
             .zip(self.nearer.chunks(length.div_ceil(BLOCK) * trials));
-        self.pool.for_each(
+        pool.for_each(
             pieces.enumerate(),
             &mut self.workers,
             |worker, (at, ((negated, labels), nearer))| {
@@ -415,7 +478,7 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
                         if distance >= -*nearest {
                             continue;
                         }
-                        let weight = weights.map_or(1.0, |weights| weights[row]);
+                        let weight = samples.weight(row);
                         let sum = match label {
                             Some(_) => &mut potentials[usize::from(buckets[row])],
                             None => &mut *change,
@@ -451,17 +514,16 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
     /// N of a sample to its center and A of that center to a candidate, the triangle inequality makes the candidate no
     /// nearer, in computed distances, where N ≤ A/4 less rounding: relative errors below half of [`slack`] each, and
     /// underflow.
-    fn find_reach(&mut self, centers: &[usize]) {
-        let (data, candidates) = (self.data, &self.candidates);
+    fn find_reach(&mut self, (data, centers): Chosen<'_, '_, T>, pool: &Pool) {
+        let candidates = &self.candidates;
         let d = data.n_columns();
         let shrink = (1.0 - 2.0 * slack(d)) / 4.0;
         let underflow = 8.0 * (d + 8) as f64 * f64::MIN_POSITIVE;
-        let threads = self
-            .pool
+        let threads = pool
             .useful_threads(centers.len(), d * candidates.len())
             .min(self.workers.len());
         let blocks = self.reach.chunks_mut(BLOCK).zip(centers.chunks(BLOCK));
-        self.pool.for_each(
+        pool.for_each(
             blocks,
             &mut self.workers[..threads],
             |worker, (reach, centers)| {
@@ -477,19 +539,17 @@ impl<'a, 'd, T: Element> Search<'a, 'd, T> {
     }
 
     fn potential(&self) -> ExactSum {
-        let mut total = ExactSum::default();
-        for &potential in &self.potentials {
-            total.merge(potential);
-        }
-        total
+        total(&self.potentials)
     }
 
-    /// The first row, in order, up to which the potential sums to more than `target`.
-    fn row_at(&mut self, target: f64) -> Result<Option<usize>> {
-        let (negated, weights) = (&self.negated, self.weights);
-        self.order.find(&self.potentials, self.grid, target, |row| {
-            -negated[row] * weights.map_or(1.0, |weights| weights[row])
-        })
+    /// Potential of each bucket of the order.
+    pub(crate) fn potentials(&self) -> &[ExactSum] {
+        &self.potentials
+    }
+
+    /// What a row adds to the potential.
+    pub(crate) fn term(&self, samples: &Samples<'_, '_, T>, row: usize) -> f64 {
+        -self.negated[row] * samples.weight(row)
     }
 }
 
@@ -590,22 +650,22 @@ impl<T: Element> Worker<T> {
 
 /// A row drawn by weight.
 pub(crate) fn first_row<D: Ordered>(
-    order: &mut Order<D>,
+    (order, data): (&mut Order, D),
     weights: Option<&[f64]>,
     scale: &Scale,
     random: &mut Random,
 ) -> Result<usize> {
     let n = order.buckets().len();
     let Some(weights) = weights else {
-        return order.nth(random.below(n));
+        return order.nth(data, random.below(n));
     };
     let grid = Grid::new(scale.max_weight, scale.n_rows);
     let mut sums = try_vec("the weights", order.n_buckets(), ExactSum::default())?;
     for (&bucket, &weight) in order.buckets().iter().zip(weights) {
         sums[usize::from(bucket)].add(grid, weight);
     }
-    let target = draw_below(total(&sums).value(), random);
-    let found = order.find(&sums, grid, target, |row| weights[row])?;
+    let target = random.part_of(total(&sums).value());
+    let found = order.find(data, &sums, grid, target, |row| weights[row])?;
     Ok(found.unwrap_or(n - 1))
 }
 
@@ -630,11 +690,6 @@ pub(crate) fn checked_trials(n_local_trials: Option<usize>, n_clusters: usize) -
             rule: "it must be from 1 to 1024",
         })
     }
-}
-
-/// A number below `total`, so that some row's prefix exceeds it; a total of 0 means that all rows lie on centers.
-pub(crate) fn draw_below(total: f64, random: &mut Random) -> f64 {
-    (random.unit() * total).min(total.next_down()).max(0.0)
 }
 
 /// The lowest row not among `used`, for when every row already lies on a center.

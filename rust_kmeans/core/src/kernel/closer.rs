@@ -116,10 +116,10 @@ impl<T: Element> Candidates<T> {
     }
 
     /// Takes rows of the data, at most as many as there is room for.
-    pub(crate) fn load(&mut self, data: &Rows<'_, T>, rows: impl Iterator<Item = usize>) {
+    pub(crate) fn load(&mut self, (data, rows): (&Rows<'_, T>, &[usize])) {
         let d = self.d;
         self.exact.clear();
-        for row in rows.take(self.half.len()) {
+        for &row in rows.iter().take(self.half.len()) {
             let start = self.exact.len();
             self.exact.resize(start + d, 0.0);
             data.read_row(row, &mut self.exact[start..]);

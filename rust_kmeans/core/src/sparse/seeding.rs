@@ -13,7 +13,7 @@ use crate::interrupt::{self, Interrupt};
 use crate::order::{LANES, Order, Ordered};
 use crate::pool::{cost, rows_per_piece};
 use crate::random::Random;
-use crate::seeding::{checked_trials, draw_below, first_row, total, unused};
+use crate::seeding::{checked_trials, first_row, total, unused};
 
 /// [`crate::kmeans_plusplus`]: the rows it draws, by the same distances and sums.
 pub(super) fn spread<T: Element, I: Index>(
@@ -28,14 +28,19 @@ pub(super) fn spread<T: Element, I: Index>(
     let mut order = Order::new(&problem.data, &problem.pool)?;
     let mut indices = try_vec("the seeds", n_clusters, 0)?;
     let mut drawn = try_vec("the trials", trials, 0)?;
-    indices[0] = first_row(&mut order, problem.weights, &problem.scale, &mut random)?;
+    indices[0] = first_row(
+        (&mut order, &problem.data),
+        problem.weights,
+        &problem.scale,
+        &mut random,
+    )?;
     let mut search = Search::new(problem, order, trials)?;
     search.add(indices[0]);
     for c in 1..n_clusters {
         interrupt::check(interrupt)?;
         let potential = total(&search.potentials).value();
         for row in &mut drawn {
-            let target = draw_below(potential, &mut random);
+            let target = random.part_of(potential);
             *row = search
                 .row_at(target)?
                 .unwrap_or_else(|| unused(&indices[..c]));
@@ -52,7 +57,7 @@ struct Search<'p, 'a, T, I> {
     grid: Grid,
     /// Squared distance of each row to the nearest center so far.
     nearest: Vec<f64>,
-    order: Order<&'p Csr<'a, T, I>>,
+    order: Order,
     /// Σ weight · distance of each bucket of the order.
     potentials: Vec<ExactSum>,
     /// The rows that scores are with.
@@ -70,11 +75,7 @@ struct Worker {
 }
 
 impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
-    fn new(
-        problem: &'p SparseProblem<'a, T, I>,
-        order: Order<&'p Csr<'a, T, I>>,
-        trials: usize,
-    ) -> Result<Self> {
+    fn new(problem: &'p SparseProblem<'a, T, I>, order: Order, trials: usize) -> Result<Self> {
         let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
         let cost = cost(problem.data.per_row(), 4 * trials);
         let what = "the potentials";
@@ -187,9 +188,11 @@ impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
     /// The first row, in order, up to which the potential sums to more than `target`.
     fn row_at(&mut self, target: f64) -> Result<Option<usize>> {
         let (nearest, weights) = (&self.nearest, self.problem.weights);
-        self.order.find(&self.potentials, self.grid, target, |row| {
-            nearest[row] * weights.map_or(1.0, |weights| weights[row])
-        })
+        let data = &self.problem.data;
+        self.order
+            .find(data, &self.potentials, self.grid, target, |row| {
+                nearest[row] * weights.map_or(1.0, |weights| weights[row])
+            })
     }
 }
 

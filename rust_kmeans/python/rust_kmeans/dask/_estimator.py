@@ -127,6 +127,10 @@ class KMeans(CentersMixin):
     A scheduler of processes ("processes" in Dask's configuration) reads the chunks; since it keeps nothing,
     the fit goes on with threads of this process.
 
+    Starting centers are those of `rust_kmeans.KMeans` with the same `init` and `random_state`, whatever the
+    chunks; only k-means++ draws from a sample of 64 MiB (or 16 * `n_clusters` rows, if that is more) where
+    the rows are read in each pass. k-means|| takes some eight tasks a worker, k-means++ three for each center.
+
     The same bits as in memory need a `tol` that does not fall between two shifts by rounding: the mean
     variance of the features is summed in another order here, the same for all chunks.
 
@@ -462,6 +466,8 @@ class KMeans(CentersMixin):
         seeds = [seed_of(random_state) for _ in range(n_runs)]
         if init == "random":
             return _starts.random_rows(groups, known, self.n_clusters, seeds)
+        if init == "k-means||":
+            return _starts.kmeans_parallel(groups, known, self.n_clusters, seeds)
         return _starts.kmeans_plusplus(groups, known, self.n_clusters, seeds, seed_of(random_state))
 
     def _keep(self, fit: _fit.Fit) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rust_kmeans import _core
 from rust_kmeans._data import Algorithm, Floats, Weights
-from rust_kmeans.dask._groups import Block, Group, Groups
+from rust_kmeans.dask._groups import Block, Group, Groups, aligned
 from rust_kmeans.dask._kernel import BlockKernel, BlockState, Labels, P
 
 
@@ -30,6 +30,8 @@ class Survey:
         Ranges of the features, largest weight and number of rows.
     plain_scale : Scale
         The same as if there were no weights.
+    is_weighted : bool
+        Whether there are weights.
     has_weight : bool
         Whether some weight is not zero.
     first_row : ndarray of shape (1, n_features)
@@ -38,6 +40,7 @@ class Survey:
 
     scale: _core.Scale
     plain_scale: _core.Scale
+    is_weighted: bool
     has_weight: bool
     first_row: Floats
 
@@ -90,13 +93,7 @@ def survey(groups: Groups) -> Survey:
     ValueError
         For a value or weight that is not valid, naming the block, and for weights that are all zero.
     """
-    found = groups.each(_survey_group)
-    known = Survey(
-        _merged(each.scale for each in found),
-        _merged(each.plain_scale for each in found),
-        any(each.has_weight for each in found),
-        found[0].first_row,
-    )
+    known = _joined_surveys(groups.each(_survey_group))
     if not known.has_weight:
         msg = "every sample_weight is zero: at least one weight must be positive."
         raise ValueError(msg)
@@ -264,12 +261,17 @@ def _survey_group(group: Group) -> Survey:
             msg = f"Block {block.place.chunk} of X (rows {first} to {first + n_rows - 1}): {error}"
             raise ValueError(msg) from None
         has_weight = block.weights is None or bool(block.weights.any())
-        return Survey(scale, plain, has_weight, block.X[:1].copy())
+        return Survey(scale, plain, block.weights is not None, has_weight, block.X[:1].copy())
 
-    found = group.map(look)
+    return _joined_surveys(group.map(look))
+
+
+def _joined_surveys(found: Sequence[Survey]) -> Survey:
+    """Return what a survey of all would have learned."""
     return Survey(
         _merged(each.scale for each in found),
         _merged(each.plain_scale for each in found),
+        found[0].is_weighted,
         any(each.has_weight for each in found),
         found[0].first_row,
     )
@@ -277,6 +279,8 @@ def _survey_group(group: Group) -> Survey:
 
 def _assign_group(group: Group, scale: _core.Scale, centers: Floats) -> _core.Partial:
     """Return the partial of a group as if there were no weights."""
+
+    centers = aligned(centers)
 
     def assign(i: int, n_threads: int) -> _core.Partial:
         X = group.blocks[i].X
@@ -292,6 +296,7 @@ def _step_group(
     """Return the group's partial and how many of its labels changed."""
     with group.lock:
         states, group.cache = _states(group, run, number, before), None
+        centers = aligned(centers)
         found = group.map(lambda i, n_threads: states[i].step(centers, n_threads, inertia=inertia))
         group.cache = _Kept(run.number, number, states)
     return _merged(partial for partial, _ in found), sum(n_changed for _, n_changed in found)
@@ -303,6 +308,7 @@ def _farthest_of_group(
     """Return the group's rows farthest from their centers after a step."""
     with group.lock:
         states, group.cache = _states(group, run, number, before), None
+        centers = aligned(centers)
 
         def look(i: int, n_threads: int) -> _Far:
             # Again or, where the states were lost, for the first time.
@@ -321,7 +327,7 @@ def _states(group: Group, run: Run[P], number: int, before: Floats | None) -> li
     A task may be done a second time, so that those kept may be from after the same step.
     """
     kept = group.cache
-    if kept is not None and kept.run == run.number and kept.number in (number - 1, number):
+    if isinstance(kept, _Kept) and kept.run == run.number and kept.number in (number - 1, number):
         states: list[BlockState[P]] = kept.states
         return states
 
@@ -329,7 +335,7 @@ def _states(group: Group, run: Run[P], number: int, before: Floats | None) -> li
         block = group.blocks[i]
         state = run.kernel.start(block.X, block.weights, run.scale, run.algorithm)
         if before is not None:
-            state.step(before, n_threads, inertia=False)
+            state.step(aligned(before), n_threads, inertia=False)
         return state
 
     return group.map(start)

@@ -284,7 +284,8 @@ class ClusterGroups:
         keys = [source.parts[0].key for source in self._sources]
         if all(key in futures for key in keys):
             chunks = [futures[key] for key in keys]
-            distributed.wait(chunks)
+            with self._client.as_current():
+                distributed.wait(chunks)
             holders = self._client.who_has(chunks)
             # A chunk may have copies: always the same one of them. One that is lost just now has none.
             places = [min(holders[key] or workers) for key in keys]
@@ -330,10 +331,10 @@ def _block(place: Place, X: Floats, weights: Weights = None) -> Block:
             "the same rows whenever it is computed."
         )
         raise ValueError(msg)
-    return Block(place, _aligned(X), None if weights is None else _aligned(weights))
+    return Block(place, aligned(X), None if weights is None else aligned(weights))
 
 
-def _aligned(array: Floats) -> Floats:
+def aligned(array: Floats) -> Floats:
     """Return the array, or a copy: one from another process lies wherever the message put it."""
     return np.require(array, requirements=["C", "A"])
 

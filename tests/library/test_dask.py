@@ -423,7 +423,8 @@ def test_rows_that_workers_hold_already_stay_where_they_are(client: Any) -> None
     with client.as_current():
         model = KMeans(4, init=samples()[:4]).fit(X)
     assert model.persisted_
-    assert client.who_has(X) == held
+    now = client.who_has(X)
+    assert all(set(held[key]) <= set(now[key]) for key in held)
     assert_same_fit_on(client, model, rust_kmeans.KMeans(4, init=samples()[:4]).fit(samples()))
     del X, model
 

@@ -189,7 +189,7 @@ class ClusterGroups:
     n_threads : int or None
         Threads of a task; None for those of the worker.
     persist : bool
-        Whether blocks stay in memory; those that lie on workers already stay where they are.
+        Whether blocks stay in memory; those that workers have already mostly stay where they are.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class ClusterGroups:
         self.persisted = persist
         self._client, self._sources, self._n_threads = client, sources, n_threads
         self._held: list[Future] = []
-        self._groups: list[tuple[Future, dict[str, Any]]] = []
+        self._groups: list[Future] = []
         if persist:
             try:
                 self._persist()
@@ -222,9 +222,9 @@ class ClusterGroups:
     ) -> list[T]:
         """Call a function with each group, where it is."""
         if self.persisted:
+            # Impure: a repeated call must not be answered from the scheduler's memory.
             futures = [
-                self._client.submit(function, group, *args, **kwargs, **where)
-                for group, where in self._groups
+                self._client.submit(function, group, *args, **kwargs, pure=False) for group in self._groups
             ]
         else:
             futures = self._client.compute(
@@ -249,53 +249,59 @@ class ClusterGroups:
         self._groups.clear()
 
     def _persist(self) -> None:
+        """Read the blocks and make the groups.
+
+        Nothing is pinned to a worker: tasks go where their group is. What is pinned, even loosely, would wait
+        for ever if all workers were lost at once, as Dask looks for the old ones.
+        """
         client = self._client
         threads = threads_of(client)
-        parts_of = self._placed(sorted(threads))
-        for worker, sources in parts_of.items():
-            # Loosely pinned: if the worker is lost, its blocks go on elsewhere.
-            where = {"workers": [worker], "allow_other_workers": True}
+        loaded = client.persist([part for source in self._sources for part in source.parts])
+        chunks = [distributed.futures_of(part)[0] for part in loaded]
+        self._held += chunks
+        with client.as_current():
+            distributed.wait(chunks)
+        width = len(self._sources[0].parts)
+        sizes = [source.place.n_rows for source in self._sources]
+        for worker, blocks in self._placed(chunks[::width], sizes, threads).items():
             n_threads = self._n_threads or threads[worker]
-            loaded = client.persist([part for source in sources for part in source.parts], **where)
-            chunks = [distributed.futures_of(part)[0] for part in loaded]
-            width = len(sources[0].parts)
-            shares = split([source.place.n_rows for source in sources], max(1, threads[worker] // n_threads))
-            for share in shares:
+            shares = split([sizes[i] for i in blocks], max(1, threads[worker] // n_threads))
+            for share in ([blocks[i] for i in share] for share in shares):
                 group = client.submit(
                     make_group,
-                    [sources[i].place for i in share],
+                    [self._sources[i].place for i in share],
                     n_threads,
                     *(chunk for i in share for chunk in chunks[i * width : (i + 1) * width]),
                     pure=False,
-                    **where,
                 )
                 self._held.append(group)
-                # Impure: a repeated call must not be answered from the scheduler's memory.
-                self._groups.append((group, {**where, "pure": False}))
-            for chunk in chunks:
-                # The group has the rows from now on.
-                chunk.release()
+                self._groups.append(group)
+        for chunk in chunks:
+            # The groups have the rows from now on.
+            chunk.release()
 
-    def _placed(self, workers: list[str]) -> dict[str, list[Source]]:
-        """Return which blocks go to which worker: where they are, or else in runs of as many rows."""
-        futures = {
-            future.key: future for source in self._sources for future in distributed.futures_of(source.parts)
-        }
-        keys = [source.parts[0].key for source in self._sources]
-        if all(key in futures for key in keys):
-            chunks = [futures[key] for key in keys]
-            with self._client.as_current():
-                distributed.wait(chunks)
-            holders = self._client.who_has(chunks)
-            # A chunk may have copies: always the same one of them. One that is lost just now has none.
-            places = [min(holders[key] or workers) for key in keys]
-        else:
-            shares = split([source.place.n_rows for source in self._sources], len(workers))
-            places = [worker for worker, share in zip(workers, shares, strict=False) for _ in share]
-        placed: dict[str, list[Source]] = {}
-        for source, worker in zip(self._sources, places, strict=True):
-            placed.setdefault(worker, []).append(source)
-        return placed
+    def _placed(
+        self, chunks: list[Future], sizes: list[int], threads: dict[str, int]
+    ) -> dict[str, list[int]]:
+        """Return which blocks each worker shall work on: those it has, unless others have far fewer."""
+        holders = self._client.who_has(chunks)
+        placed: dict[str, list[int]] = {worker: [] for worker in sorted(threads)}
+        for i, chunk in enumerate(chunks):
+            # There may be copies: always the same one of them. A block that is lost just now has none.
+            known = [worker for worker in holders[chunk.key] if worker in placed]
+            placed[min(known or placed)].append(i)
+
+        def load(worker: str, more: int = 0) -> float:
+            return (sum(sizes[i] for i in placed[worker]) + more) / threads[worker]
+
+        while True:
+            most, least = max(placed, key=load), min(placed, key=load)
+            better = [i for i in placed[most] if load(least, sizes[i]) < load(most)]
+            if not better:
+                return {worker: sorted(blocks) for worker, blocks in placed.items() if blocks}
+            moved = max(better, key=lambda i: sizes[i])
+            placed[most].remove(moved)
+            placed[least].append(moved)
 
 
 def threads_of(client: Client) -> dict[str, int]:

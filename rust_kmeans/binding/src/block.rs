@@ -51,7 +51,10 @@ macro_rules! for_run {
 #[pymethods]
 impl BlockRun {
     #[new]
-    #[pyo3(signature = (X, sample_weight, scale, algorithm="auto", *, check=true, n_threads=Some(1)))]
+    #[pyo3(
+        signature = (X, sample_weight, scale, algorithm="auto", *, check=true, n_threads=Some(1)),
+        text_signature = "(X, sample_weight, scale, algorithm='auto', *, check=True, n_threads=1)"
+    )]
     #[expect(non_snake_case, reason = "scikit-learn's name of the data")]
     fn new(
         X: &Bound<'_, PyAny>,
@@ -88,7 +91,10 @@ impl BlockRun {
         })
     }
 
-    #[pyo3(signature = (centers, n_threads=Some(1), *, inertia=false))]
+    #[pyo3(
+        signature = (centers, n_threads=Some(1), *, inertia=false),
+        text_signature = "($self, centers, n_threads=1, *, inertia=False)"
+    )]
     fn step(
         &mut self,
         centers: &Bound<'_, PyAny>,
@@ -122,7 +128,10 @@ impl BlockRun {
         )
     }
 
-    #[pyo3(signature = (count, n_threads=Some(1)))]
+    #[pyo3(
+        signature = (count, n_threads=Some(1)),
+        text_signature = "($self, count, n_threads=1)"
+    )]
     fn farthest_rows<'py>(
         &self,
         py: Python<'py>,

@@ -122,8 +122,18 @@ pub(crate) struct Nearest {
 
 #[pymethods]
 impl Nearest {
+    /// Rounds of drawing.
+    #[classattr]
+    const ROUNDS: usize = core::ROUNDS;
+    /// Candidates expected of a round, in units of the number of clusters.
+    #[classattr]
+    const OVERSAMPLING: f64 = core::OVERSAMPLING;
+
     #[new]
-    #[pyo3(signature = (X, sample_weight, scale, n_threads=Some(1)))]
+    #[pyo3(
+        signature = (X, sample_weight, scale, n_threads=Some(1)),
+        text_signature = "(X, sample_weight, scale, n_threads=1)"
+    )]
     #[expect(non_snake_case, reason = "scikit-learn's name of the data")]
     fn new(
         X: &Bound<'_, PyAny>,
@@ -205,9 +215,7 @@ impl Nearest {
             first_row,
         };
         let rows = self.block.with_weights(py, |weights| {
-            run(py, |_| {
-                self.inner.draw(weights, &drawing, &self.block.pool)
-            })
+            run(py, |_| self.inner.draw(weights, &drawing, &self.block.pool))
         })?;
         Ok(numbers(py, rows))
     }
@@ -253,7 +261,10 @@ pub(crate) struct BlockSearch {
 #[pymethods]
 impl BlockSearch {
     #[new]
-    #[pyo3(signature = (X, sample_weight, scale, splits, n_clusters, n_local_trials=None, n_threads=Some(1)))]
+    #[pyo3(
+        signature = (X, sample_weight, scale, splits, n_clusters, n_local_trials=None, n_threads=Some(1)),
+        text_signature = "(X, sample_weight, scale, splits, n_clusters, n_local_trials=None, n_threads=1)"
+    )]
     #[expect(non_snake_case, reason = "scikit-learn's name of the data")]
     fn new(
         X: &Bound<'_, PyAny>,

@@ -63,7 +63,9 @@ pub use interrupt::{Convergence, Interrupt, Iteration, Watch};
 pub use kernel::Isa;
 pub use lloyd::{Fit, lloyd};
 pub use minibatch::{MiniBatchFit, Progress, Running, Schedule, Stop, minibatch_step};
-pub use oversampling::{Drawing, Nearest, kmeans_parallel, row_at_weight, weight_of_rows};
+pub use oversampling::{
+    Drawing, Nearest, OVERSAMPLING, ROUNDS, kmeans_parallel, row_at_weight, weight_of_rows,
+};
 pub use params::{Algorithm, Params, ValidParams};
 pub use partial::{Partial, PartialParts};
 pub use pool::{Pool, default_threads};

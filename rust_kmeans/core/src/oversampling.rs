@@ -17,9 +17,9 @@ use crate::seeding::{Seeds, check_clusters, seeds, spread};
 use crate::view::Rows;
 
 /// Rounds of drawing: the number with which Bahmani et al. reach the quality of k-means++ in all their experiments.
-const ROUNDS: usize = 5;
+pub const ROUNDS: usize = 5;
 /// Candidates expected of a round, in units of the number of clusters.
-const OVERSAMPLING: f64 = 2.0;
+pub const OVERSAMPLING: f64 = 2.0;
 
 /// k-means||: a first row drawn by weight, then 5 rounds in each of which every row becomes a candidate on its own, with
 /// probability min(1, 2·`n_clusters`·w·D²/φ), where D² is its squared distance to the nearest candidate so far, w its weight

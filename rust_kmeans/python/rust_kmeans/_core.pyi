@@ -8,13 +8,18 @@ from numpy.typing import NDArray
 
 __all__ = [
     "BlockRun",
+    "BlockSearch",
     "History",
     "Moments",
+    "Nearest",
     "Partial",
+    "Random",
     "Scale",
     "__version__",
     "assign_block",
+    "block_heights",
     "block_scale",
+    "bucket_splits",
     "farthest_rows",
     "fit",
     "inertia",
@@ -144,8 +149,8 @@ class Partial:
 class BlockRun:
     """What one run knows of one block of rows: labels, bounds and exact sums.
 
-    X and `sample_weight` are referred to, not copied, and must not change. A lost one is computed again by two
-    steps, to the centers before the present ones and to these.
+    X and `sample_weight` are referred to, not copied, and must not change. A lost one is computed again by
+    two steps, to the centers before the present ones and to these.
     """
 
     def __new__(
@@ -172,7 +177,7 @@ class BlockRun:
     def farthest_rows(
         self, count: int, n_threads: int | None = 1
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int32]]:
-        """Return squared distances, indices and labels of the rows farthest from the last centers, in order."""
+        """Return squared distances, indices, labels of the rows farthest from the last centers, in order."""
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -194,6 +199,99 @@ class History:
 
     def inertias(self, centers: NDArray[_Float], partial: Partial) -> NDArray[np.float64]:
         """Return the inertia of each iteration, given the last step's centers and merged partial."""
+
+# Exact sums, shape (n, 2): high and low parts, which add up without rounding in any order.
+_Sums = NDArray[np.float64]
+
+@final
+class Random:
+    """Random numbers that depend on a seed alone."""
+
+    def __new__(cls, seed: int) -> Random:
+        """Start the sequence of a 64-bit seed."""
+
+    def bits(self) -> int:
+        """Return the next 64 bits."""
+
+    def below(self, n: int) -> int:
+        """Return the next number of 0..n, not n itself."""
+
+    def part_of(self, total: float) -> float:
+        """Return a number from 0 to less than `total`; 0 for a total of 0."""
+
+@final
+class Nearest:
+    """The nearest candidate of every row of a block, for k-means||. The arrays are referred to."""
+
+    ROUNDS: Final[int]
+    OVERSAMPLING: Final[float]
+
+    def __new__(
+        cls, X: NDArray[_Float], sample_weight: _Weights, scale: Scale, n_threads: int | None = 1
+    ) -> Nearest:
+        """Start without candidates; `scale` is that of all blocks."""
+
+    def weight(self) -> _Sums:
+        """Return the sum of the weights, shape (1, 2); 0 without weights."""
+
+    def row_at_weight(self, before: tuple[float, float], target: float) -> int | None:
+        """Return the first row up to which weights, those `before` included, sum to more than `target`."""
+
+    def add(self, candidates: NDArray[_Float], before: int) -> _Sums:
+        """Add candidates to the `before` ones there were; return the potential of the block, shape (1, 2)."""
+
+    def draw(self, expected: float, potential: float, bits: int, first_row: int) -> NDArray[np.int64]:
+        """Return the rows a round draws; `first_row` counts the rows in blocks before this one."""
+
+    def weights(self) -> _Sums:
+        """Return the weight of the rows nearest to each candidate, shape (n_candidates, 2)."""
+
+def block_heights(X: NDArray[_Float], most: int) -> NDArray[np.float64]:
+    """Return the heights of at most so many rows, for `bucket_splits`."""
+
+def bucket_splits(heights: NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
+    """Return heights that part the order of all rows into buckets, given those of some rows."""
+
+@final
+class BlockSearch:
+    """What greedy k-means++ keeps of one block. The arrays are referred to. Every call may be repeated."""
+
+    def __new__(
+        cls,
+        X: NDArray[_Float],
+        sample_weight: _Weights,
+        scale: Scale,
+        splits: NDArray[np.float64],
+        n_clusters: int,
+        n_local_trials: int | None = None,
+        n_threads: int | None = 1,
+    ) -> BlockSearch:
+        """Start without centers; `scale` and `splits` are those of all blocks."""
+
+    def weights(self) -> _Sums:
+        """Return the weight of the rows of each bucket."""
+
+    def levels(
+        self, bucket: int
+    ) -> tuple[
+        NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]
+    ]:
+        """Return first rows, places, counts, heights and terms of the bucket's rows, equal ones together.
+
+        In order. A row's term is its weight before there is a center, then its part of the potential.
+        """
+
+    def row_at(self, bucket: int, place: int) -> int:
+        """Return the row at a place of a bucket."""
+
+    def start(self, center: NDArray[_Float]) -> _Sums:
+        """Take the first center, shape (1, n_features); return the potentials of the buckets."""
+
+    def evaluate(self, trials: NDArray[_Float]) -> _Sums:
+        """Return the potential of the block with each trial as one more center."""
+
+    def accept(self, number: int, trial: int) -> _Sums:
+        """Make a trial the center of that number; return the potentials of the buckets."""
 
 @final
 class Moments:

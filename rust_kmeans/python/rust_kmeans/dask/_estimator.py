@@ -129,7 +129,8 @@ class KMeans(CentersMixin):
 
     Starting centers are those of `rust_kmeans.KMeans` with the same `init` and `random_state`, whatever the
     chunks; only k-means++ draws from a sample of 64 MiB (or 16 * `n_clusters` rows, if that is more) where
-    the rows are read in each pass. k-means|| takes some eight tasks a worker, k-means++ three for each center.
+    the rows are read in each pass. k-means|| looks at the rows some fourteen times, k-means++ three times for
+    each center.
 
     The same bits as in memory need a `tol` that does not fall between two shifts by rounding: the mean
     variance of the features is summed in another order here, the same for all chunks.
@@ -166,6 +167,8 @@ class KMeans(CentersMixin):
         "kernel": [HasMethods(["start", "history", "next_centers"]), None],
         "persist": ["boolean", None],
     }
+
+    labels_: da.Array
 
     def __init__(
         self,

@@ -279,7 +279,6 @@ def _joined_surveys(found: Sequence[Survey]) -> Survey:
 
 def _assign_group(group: Group, scale: _core.Scale, centers: Floats) -> _core.Partial:
     """Return the partial of a group as if there were no weights."""
-
     centers = aligned(centers)
 
     def assign(i: int, n_threads: int) -> _core.Partial:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Arrays of fewer bytes travel with each task; larger ones are sent once.
 _SMALL = 1 << 18
+#: Of arrays sent once so many are kept, the latest: an iteration takes its centers and those before.
+_SHARED = 3
 #: Blocks a thread must have before blocks, rather than the rows of each, are shared among threads.
 _BLOCKS_PER_THREAD = 2
 
@@ -198,6 +200,7 @@ class ClusterGroups:
         self.persisted = persist
         self._client, self._sources, self._n_threads = client, sources, n_threads
         self._held: list[Future] = []
+        self._shared: list[Future] = []
         self._groups: list[Future] = []
         if persist:
             try:
@@ -214,7 +217,9 @@ class ClusterGroups:
         if not self.persisted or array.nbytes < _SMALL:
             return array
         future = self._client.submit(np.asarray, array, pure=False)
-        self._held.append(future)
+        self._shared.append(future)
+        if len(self._shared) > _SHARED:
+            self._shared.pop(0).release()
         return future
 
     def each(
@@ -243,9 +248,10 @@ class ClusterGroups:
 
     def close(self) -> None:
         """Let go of all that the fit holds on the cluster."""
-        for future in self._held:
+        for future in self._held + self._shared:
             future.release()
         self._held.clear()
+        self._shared.clear()
         self._groups.clear()
 
     def _persist(self) -> None:

@@ -31,6 +31,20 @@ from tests.library.test_dask import assert_nothing_left, chunked, samples
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
 
 
+@pytest.fixture(autouse=True)
+def _no_hanging() -> Iterator[None]:
+    """End a test that waits for ever: a cluster that fails often shows in nothing else."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError("the test waits for something that does not happen")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(150)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @contextmanager
 def cluster(**parameters: Any) -> Iterator[Any]:
     """Start worker processes and make their client the current one."""

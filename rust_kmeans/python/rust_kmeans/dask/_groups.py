@@ -63,7 +63,11 @@ class Group:
     """
 
     def __init__(self, blocks: Sequence[Block], n_threads: int) -> None:
-        self.blocks = tuple(blocks)
+        # In a group from another process, or one that was spilled, arrays lie wherever the message put them.
+        self.blocks = tuple(
+            Block(block.place, aligned(block.X), None if block.weights is None else aligned(block.weights))
+            for block in blocks
+        )
         self.n_threads = n_threads
         self.cache: Any = None
         self.lock = threading.Lock()
@@ -343,7 +347,7 @@ def _block(place: Place, X: Floats, weights: Weights = None) -> Block:
             "the same rows whenever it is computed."
         )
         raise ValueError(msg)
-    return Block(place, aligned(X), None if weights is None else aligned(weights))
+    return Block(place, X, weights)
 
 
 def aligned(array: Floats) -> Floats:

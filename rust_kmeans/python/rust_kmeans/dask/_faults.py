@@ -28,7 +28,7 @@ def explained(client: Client | None) -> Iterator[None]:
         yield
     except distributed.KilledWorker as error:
         msg = (
-            f"A task of the fit ended its worker {error.allowed_failures + 1} times, at last "
+            f"A task of the fit ended its worker {error.allowed_failures + 1} time(s), at last "
             f"{error.last_worker.address}: most often it needs more memory than a worker has. Give workers "
             "more memory, make the chunks of X smaller, or read the worker's log for another reason."
         )

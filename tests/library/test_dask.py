@@ -248,6 +248,8 @@ def test_weights_of_another_length_are_refused() -> None:
         KMeans(2).fit(chunked(samples(), (600,)), sample_weight=np.zeros(600))
 
 
+# Dask calls pandas in a way that the newest pandas warns of.
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
 def test_parquet_and_csv_are_read(tmp_path: Path) -> None:
     import dask.dataframe as dd
 

@@ -32,7 +32,7 @@ from rust_kmeans._kmeans import Algorithm
 from rust_kmeans._minibatch import MiniBatchKMeans
 from rust_kmeans.dask import _fit, _starts
 from rust_kmeans.dask._faults import explained
-from rust_kmeans.dask._groups import ClusterGroups, Groups, LocalGroups
+from rust_kmeans.dask._groups import ClusterGroups, Groups, LocalGroups, aligned
 from rust_kmeans.dask._input import Collection, Samples, Source, is_lazy, samples, sizes_of, sources
 from rust_kmeans.dask._kernel import BlockKernel, RustKernel
 
@@ -568,7 +568,9 @@ def _is_held(array: da.Array, client: Client) -> bool:
 
 
 def _predict(X: Floats, centers: Floats, kernel: BlockKernel[Any], n_threads: int) -> NDArray[np.int32]:
-    return kernel.predict(X, centers, n_threads) if len(X) else np.empty(0, dtype=np.int32)
+    if len(X) == 0:
+        return np.empty(0, dtype=np.int32)
+    return kernel.predict(aligned(X), aligned(centers), n_threads)
 
 
 def _distances(X: Floats, centers: Floats) -> Floats:
@@ -581,7 +583,9 @@ def _distances(X: Floats, centers: Floats) -> Floats:
 def _inertia(centers: Floats, n_threads: int, X: Floats, weights: NDArray[np.float64] | None = None) -> float:
     if len(X) == 0:
         return 0.0
-    return _data.inertia(X, centers, _data.predict(X, centers, n_threads), weights, n_threads)
+    X, centers = aligned(X), aligned(centers)
+    labels = _data.predict(X, centers, n_threads)
+    return _data.inertia(X, centers, labels, None if weights is None else aligned(weights), n_threads)
 
 
 def _negative_sum(inertias: list[float]) -> np.float64:

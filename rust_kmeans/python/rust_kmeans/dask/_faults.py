@@ -37,9 +37,10 @@ def explained(client: Client | None) -> Iterator[None]:
         msg = f"No worker can run the fit: {error}. Start workers, then call fit again."
         raise RuntimeError(msg) from error
     except (CancelledError, CommClosedError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
         msg = (
             f"The fit lost what it had on the cluster at {_address(client)}: the scheduler is gone or was "
-            f"restarted, or somebody cancelled its tasks ({error}). Connect a new distributed.Client and "
+            f"restarted, or somebody cancelled its tasks ({reason}). Connect a new distributed.Client and "
             "call fit again."
         )
         raise RuntimeError(msg) from error

@@ -199,7 +199,7 @@ def test_what_workers_spill_is_reported_and_changes_no_bit() -> None:
         assert_nothing_left(client)
 
 
-N_FILES, ROWS, COLUMNS = 100, 400_000, 10
+N_FILES, ROWS, COLUMNS = 150, 400_000, 10
 LIMIT = N_FILES * ROWS * COLUMNS * 4 // 4
 
 

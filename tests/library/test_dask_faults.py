@@ -223,11 +223,11 @@ def test_parquet_of_four_times_the_memory_of_the_workers_is_fitted_within_it(tmp
         shutil.copy(tmp_path / "0.parquet", tmp_path / f"{i}.parquet")
     start = np.stack([X[0], X[-1]])
     with cluster(n_workers=1, memory_limit=LIMIT) as client:
-        model = KMeans(2, init=start, tol=0, max_iter=2).fit(dd.read_parquet(tmp_path))
+        model = KMeans(2, init=start, tol=0, max_iter=1).fit(dd.read_parquet(tmp_path))
         peaks = client.run(peak_memory)
         assert not model.persisted_
         assert max(peaks.values()) < LIMIT
-    once = rust_kmeans.KMeans(2, init=start, tol=0, max_iter=2).fit(X)
+    once = rust_kmeans.KMeans(2, init=start, tol=0, max_iter=1).fit(X)
     # As many copies of all rows have the same means.
     np.testing.assert_array_equal(model.cluster_centers_, once.cluster_centers_)
     assert model.inertia_ == pytest.approx(N_FILES * once.inertia_, rel=1e-9)

@@ -51,7 +51,7 @@ def run_tests(wheel: Path) -> int:
         venv.create(home / "venv", with_pip=True)
         python = home / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
         subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", wheel, *TOOLS], env=environment, check=True
+            [python, "-m", "pip", "install", "--quiet", f"{wheel}[dask]", *TOOLS], env=environment, check=True
         )
         shutil.copy(ROOT / "pyproject.toml", home)
         shutil.copytree(

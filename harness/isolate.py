@@ -211,7 +211,12 @@ class _Child:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**os.environ, **thread_caps(self._job.spec.n_threads)},
+                # Temporary files go with the job's folder, also those of a library that is killed.
+                env={
+                    **os.environ,
+                    **thread_caps(self._job.spec.n_threads),
+                    "TMPDIR": str(self._job.folder),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

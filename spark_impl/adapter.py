@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,11 @@ from harness.contract import FitResult, FitSpec, FloatArray, LabelArray, Setting
 from harness.datasets import Dataset
 from spark_impl import session, tables
 from spark_impl.quality import PREDICTION
+
+if TYPE_CHECKING:
+    from py4j.java_gateway import JavaObject
+    from pyspark.ml.clustering import KMeansModel
+    from pyspark.sql import DataFrame, SparkSession
 
 #: Iterations of the fit that is thrown away: enough for the JVM to compile the loops over all samples.
 THROW_AWAY_ITERATIONS = 3
@@ -34,19 +39,19 @@ class SparkState:
     """
 
     session: session.Session
-    frame: Any
-    vectors: Any
-    model: Any = None
+    frame: DataFrame
+    vectors: JavaObject | None
+    model: KMeansModel | None = None
 
 
 class SparkKMeans:
     """MLlib's Lloyd iteration, in float64 whatever the type of the samples.
 
     From given centers only the older, RDD-based interface starts (``org.apache.spark.mllib``), with
-    ``setInitialModel``. It is called on an ``RDD[Vector]`` cached in the JVM: from Python, ``KMeans.train`` would
-    first send every sample through a Python process, within the fit. It stops when no center moves by more
-    than ``epsilon``; 0 asks that none moves at all, which is when no label changes. On the default track the
-    data-frame interface (``pyspark.ml``) seeds by k-means|| and stops after 20 iterations at the latest.
+    ``setInitialModel``. It is called on an ``RDD[Vector]`` cached in the JVM: from Python, ``KMeans.train``
+    would first send every sample through a Python process, within the fit. It stops when no center moves by
+    more than ``epsilon``; 0 asks that none moves at all, which is when no label changes. On the default track
+    the data-frame interface (``pyspark.ml``) seeds by k-means|| and stops after 20 iterations at the latest.
 
     An empty cluster keeps its center, where scikit-learn moves it to the farthest sample; and k-means|| may
     return fewer centers than were asked for if the samples have few distinct values.
@@ -156,7 +161,7 @@ def _fit_vectors(state: SparkState, spec: FitSpec, init: FloatArray) -> FitResul
     )
 
 
-def _vectors(spark: Any, frame: Any) -> Any:
+def _vectors(spark: SparkSession, frame: DataFrame) -> JavaObject:
     """Return the samples as a cached ``RDD[Vector]`` of the JVM, without Python in between."""
     from pyspark.mllib.util import MLUtils
 
@@ -170,7 +175,7 @@ def _vectors(spark: Any, frame: Any) -> Any:
     return vectors
 
 
-def _doubles(spark: Any, values: list[float]) -> Any:
+def _doubles(spark: SparkSession, values: list[float]) -> JavaObject:
     """Return an array of Java's: a Python list would arrive as one of objects."""
     gateway = spark.sparkContext._gateway
     array = gateway.new_array(gateway.jvm.double, len(values))

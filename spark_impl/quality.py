@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from spark_impl.tables import FEATURES
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 #: Column that MLlib's models write labels to.
 PREDICTION = "prediction"
 
 
-def silhouette(labelled: Any) -> float:
+def silhouette(labelled: DataFrame) -> float:
     """Return the mean silhouette coefficient of a clustering, by MLlib's ``ClusteringEvaluator``.
 
     Parameters
     ----------
     labelled : pyspark.sql.DataFrame
-        The columns `FEATURES` and `PREDICTION`, as a model's ``transform`` returns them; two clusters at least.
+        The columns `FEATURES` and `PREDICTION`, as a model's ``transform`` returns them; two clusters at
+        least.
 
     Returns
     -------

@@ -14,8 +14,8 @@ from typing import Any
 
 #: The oldest Java that Spark 4 runs on (https://spark.apache.org/docs/4.0.0/, "Downloading").
 MIN_JAVA = 17
-#: Share of the machine's memory that the heap may grow to. Spark's own limit of 1 GiB is less than 1e7 samples
-#: of 10 features take as objects; what is really used is in the row.
+#: Share of the machine's memory that the heap may grow to. Spark's own limit of 1 GiB is less than 1e7
+#: samples of 10 features take as objects; what is really used is in the row.
 HEAP_SHARE = 0.5
 #: How long the JVM may take to end by itself, in seconds.
 STOP_SECONDS = 20.0
@@ -54,7 +54,9 @@ def refusal() -> str | None:
         importlib.import_module("pyspark")
     except ImportError as error:
         return f"{error}; install it: pip install pyspark (make spark installs what the bench needs)"
-    remedy = f"install Java {MIN_JAVA} or newer (Debian: apt install openjdk-17-jre-headless) or set JAVA_HOME"
+    remedy = (
+        f"install Java {MIN_JAVA} or newer (Debian: apt install openjdk-17-jre-headless) or set JAVA_HOME"
+    )
     java = _java()
     if java is None:
         return f"Spark needs Java, and there is none on PATH or in JAVA_HOME; {remedy}"
@@ -64,7 +66,9 @@ def refusal() -> str | None:
         return f"{java} -version fails ({error}); {remedy}"
     found = re.search(r'version "(?:1\.)?(\d+)', told.stderr + told.stdout)
     if found is None or int(found[1]) < MIN_JAVA:
-        return f"{java} is {f'Java {found[1]}' if found else 'of no known version'}, too old for Spark; {remedy}"
+        return (
+            f"{java} is {f'Java {found[1]}' if found else 'of no known version'}, too old for Spark; {remedy}"
+        )
     return None
 
 

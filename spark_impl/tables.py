@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.datasets import Dataset
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 #: Name of the column of vectors, MLlib's own default.
 FEATURES = "features"
@@ -18,7 +21,7 @@ ROW = "row"
 MAX_GROUP_ROWS = 1 << 16
 
 
-def read(spark: Any, path: Path, columns: Sequence[str] = (), keep: Sequence[str] = ()) -> Any:
+def read(spark: SparkSession, path: Path, columns: Sequence[str] = (), keep: Sequence[str] = ()) -> DataFrame:
     """Return a file of numbers as a Spark data frame with a column of vectors.
 
     Parameters
@@ -35,8 +38,8 @@ def read(spark: Any, path: Path, columns: Sequence[str] = (), keep: Sequence[str
     Returns
     -------
     pyspark.sql.DataFrame
-        The column `FEATURES`, float64 whatever the file holds, and ``keep``. Lazy: a missing value is an error
-        of Spark's when the rows are read.
+        The column `FEATURES`, float64 whatever the file holds, and ``keep``. Lazy: a missing value is an
+        error of Spark's when the rows are read.
 
     Raises
     ------

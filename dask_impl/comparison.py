@@ -449,7 +449,7 @@ class _Sheet:
 def _warm_up(X: da.Array, gathered: FloatArray, options: Options, client: Client) -> None:
     """Fit every library to a part of each chunk, so that each worker has loaded what it needs."""
     rows = max(WARM_UP_ROWS, options.clusters)
-    part = da.concatenate([block[:rows] for block in X.blocks]).persist(scheduler=client)
+    part = client.persist(da.concatenate([block[:rows] for block in X.blocks.ravel()]))
     for contender in CONTENDERS:
         _timed(contender, gathered[:rows] if contender.gathered else part, options, options.seed, client)
 

@@ -66,7 +66,7 @@ class SparkKMeans:
         return importlib.metadata.version("pyspark")
 
     def prepare(self, dataset: Dataset, spec: FitSpec) -> SparkState:
-        """Start the JVM, let Spark load the samples and keep them, and throw away a first short fit of them."""
+        """Start the JVM, let Spark load the samples and keep them, and throw away a first short fit."""
         running = session.start(spec.n_threads)
         try:
             path = running.folder / "samples.parquet"

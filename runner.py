@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness import bench, datasets, environment, headline, terminal
+from harness import bench, datasets, environment, headline, scaling, terminal
 from harness.errors import UserError
 from harness.isolate import Limits, probe
 from harness.registry import ENTRIES, select
@@ -35,6 +35,7 @@ from harness.scenario import (
     TRACKS,
     Grid,
     Track,
+    doublings,
     locate_real,
     parse_axis,
     parse_names,
@@ -105,7 +106,8 @@ def run(
         _option(
             "--preset",
             "seed: n 1e3..1e6 × 2,10,100 features × 2,10,30 clusters; headline: that, real data and a wide "
-            "case, ours beside every peer. Other options keep the part of it they name.",
+            "case, ours beside every peer; scaling: n 1e5..1e7 × 10 features × 10,30 clusters, the Dask rows "
+            "beside Spark on 1, 2, 4, ... workers up to --threads. Other options keep the part of it they name.",
         ),
     ] = None,
     real: Annotated[
@@ -183,18 +185,32 @@ def run(
     baselines = parse_names(baseline, "--baseline", [entry.name for entry in ENTRIES])
     if len(baselines) != 1:
         raise UserError(f"--baseline: one implementation, not {len(baselines)}")
-    with terminal.Terminal(console) as watcher:
-        command = shlex.join(["python", "runner.py", *sys.argv[1:]])
-        done = bench.execute(
-            plan, cache=CACHE, results=results, fresh=fresh, command=command, watcher=watcher
-        )
-    rows = done.rows()
+    summary = chosen.summary if chosen is not None else "tables"
+    counts = doublings(plan.n_threads) if summary == "scaling" else (plan.n_threads,)
+    command = shlex.join(["python", "runner.py", *sys.argv[1:]])
+    runs = []
+    for count in counts:
+        with terminal.Terminal(console) as watcher:
+            runs.append(
+                bench.execute(
+                    replace(plan, n_threads=count),
+                    cache=CACHE,
+                    results=results,
+                    fresh=fresh,
+                    command=command,
+                    watcher=watcher,
+                )
+            )
+    rows = [row for done in runs for row in done.rows()]
     machine = environment.one_line(environment.describe())
-    if chosen is not None and chosen.headline:
+    if summary == "headline":
         headline.print_headline(console, rows, baselines[0], machine)
+    elif summary == "scaling":
+        scaling.print_scaling(console, rows, machine)
     else:
         terminal.print_tables(console, rows, baselines[0], machine)
-    terminal.print_csv_paths(console, done.folder)
+    for done in runs:
+        terminal.print_csv_paths(console, done.folder)
     by_name = {entry.name: entry for entry in plan.entries}
     missing = {
         f"{row.implementation} ({row.status})"

@@ -1,6 +1,6 @@
 """Ours, dask-ml and scikit-learn on a cluster that runs already, or on one of processes started here.
 
-``python -m dask_impl.run_cluster --scheduler tcp://HOST:PORT`` connects; without the option ``dask scheduler``
+``python -m dask_impl.run_cluster --scheduler tcp://HOST:PORT`` connects; without it ``dask scheduler``
 and ``dask worker`` processes are started on the loopback interface, as one would start them on several
 machines, and ended again.
 """

@@ -25,6 +25,7 @@ STEPS = (
     "bench",
     "terminal",
     "headline",
+    "scaling",
 )
 #: What an implementation may know of the bench.
 CONTRACT = {"harness.contract", "harness.datasets"}

@@ -27,6 +27,7 @@ from rich.table import Table
 from harness import bench, datasets, environment, headline, scaling, terminal
 from harness.errors import UserError
 from harness.isolate import Limits, probe
+from harness.record import Row
 from harness.registry import ENTRIES, select
 from harness.scenario import (
     DTYPES,
@@ -34,6 +35,7 @@ from harness.scenario import (
     SOURCES,
     TRACKS,
     Grid,
+    Summary,
     Track,
     doublings,
     locate_real,
@@ -106,8 +108,8 @@ def run(
         _option(
             "--preset",
             "seed: n 1e3..1e6 × 2,10,100 features × 2,10,30 clusters; headline: that, real data and a wide "
-            "case, ours beside every peer; scaling: n 1e5..1e7 × 10 features × 10,30 clusters, the Dask rows "
-            "beside Spark on 1, 2, 4, ... workers up to --threads. Other options keep the part of it they name.",
+            "case, ours beside every peer; scaling: n 1e5..1e7 × 10 features × 10,30 clusters, Dask and "
+            "Spark on 1, 2, 4, ... workers up to --threads. Other options keep the part they name.",
         ),
     ] = None,
     real: Annotated[
@@ -187,28 +189,9 @@ def run(
         raise UserError(f"--baseline: one implementation, not {len(baselines)}")
     summary = chosen.summary if chosen is not None else "tables"
     counts = doublings(plan.n_threads) if summary == "scaling" else (plan.n_threads,)
-    command = shlex.join(["python", "runner.py", *sys.argv[1:]])
-    runs = []
-    for count in counts:
-        with terminal.Terminal(console) as watcher:
-            runs.append(
-                bench.execute(
-                    replace(plan, n_threads=count),
-                    cache=CACHE,
-                    results=results,
-                    fresh=fresh,
-                    command=command,
-                    watcher=watcher,
-                )
-            )
+    runs = [_execute(replace(plan, n_threads=count), results, fresh, console) for count in counts]
     rows = [row for done in runs for row in done.rows()]
-    machine = environment.one_line(environment.describe())
-    if summary == "headline":
-        headline.print_headline(console, rows, baselines[0], machine)
-    elif summary == "scaling":
-        scaling.print_scaling(console, rows, machine)
-    else:
-        terminal.print_tables(console, rows, baselines[0], machine)
+    _print_summary(summary, console, rows, baselines[0])
     for done in runs:
         terminal.print_csv_paths(console, done.folder)
     by_name = {entry.name: entry for entry in plan.entries}
@@ -291,6 +274,24 @@ def main(arguments: list[str]) -> int:
     if code == INTERRUPTED:
         sys.stderr.write("interrupted; the same command measures what is missing\n")
     return int(code)
+
+
+def _execute(plan: bench.Plan, results: Path, fresh: bool, console: Console) -> bench.Run:
+    command = shlex.join(["python", "runner.py", *sys.argv[1:]])
+    with terminal.Terminal(console) as watcher:
+        return bench.execute(
+            plan, cache=CACHE, results=results, fresh=fresh, command=command, watcher=watcher
+        )
+
+
+def _print_summary(summary: Summary, console: Console, rows: Sequence[Row], baseline: str) -> None:
+    machine = environment.one_line(environment.describe())
+    if summary == "headline":
+        headline.print_headline(console, rows, baseline, machine)
+    elif summary == "scaling":
+        scaling.print_scaling(console, rows, machine)
+    else:
+        terminal.print_tables(console, rows, baseline, machine)
 
 
 def _console() -> Console:

@@ -1,60 +1,63 @@
-"""Our Dask driver over the Rust and the NumPy kernel, on threads and on worker processes, for the bench."""
+"""``rust_kmeans.dask.KMeans`` over the Rust and the NumPy kernel, on threads and on worker processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
+import dask.array as da
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from dask_impl import driver
-from dask_impl.groups import make_group
-from dask_impl.kernels import BlockKernel, NumpyKernel, RustKernel
-from dask_impl.local import dask_array, persist_on_workers, start_cluster, stop_cluster
+from dask_impl.kernels import NumpyKernel
+from dask_impl.local import dask_array, start_cluster, stop_cluster
 from harness.contract import FitResult, FitSpec, LabelArray, Settings
 from harness.datasets import Dataset
 from rust_impl import extension
 
+if TYPE_CHECKING:
+    from distributed import Client
 
-@dataclass(frozen=True)
+
+@dataclass
 class DaskState:
-    """The persisted array, and the cluster it lies on if there is one."""
+    """The persisted array, the cluster it lies on if there is one, and the estimator after a fit."""
 
     X: Any
     client: Any | None
     n_threads: int
+    estimator: Any = None
 
 
 @dataclass(frozen=True)
 class DaskKMeans:
-    """The driver with one kernel.
+    """The estimator with one kernel.
 
     Parameters
     ----------
-    kernel : BlockKernel
-        What runs on a block.
+    kernel : BlockKernel or None
+        What runs on a block; None for the Rust kernel.
     processes : bool
         Worker processes with one thread each, instead of threads of this process.
-    refusal : callable
-        Says why the kernel cannot be measured, or None.
-    isa : callable
-        Names the kernel's instruction set, or None.
     """
 
-    kernel: BlockKernel[Any, Any]
+    kernel: NumpyKernel | None
     processes: bool
-    refusal: Callable[[], str | None]
-    isa: Callable[[], str | None]
 
     def available(self) -> str | None:
-        """Return None, or why the kernel cannot be measured."""
-        return self.refusal()
+        """Return None, or why the package cannot be measured."""
+        return extension.refusal()
 
     def version(self) -> str:
-        """Return the versions of the kernel and of Dask."""
-        return f"{self.kernel.version()} dask-{dask.__version__}"
+        """Return the versions of the kernel's library and of Dask."""
+        library = f"rust-kmeans-{importlib.metadata.version('rust-kmeans')}"
+        if self.kernel is not None:
+            library = f"numpy-{np.__version__}"
+        return f"{library} dask-{dask.__version__}"
 
     def prepare(self, dataset: Dataset, spec: FitSpec) -> DaskState:
         """Start the cluster, if it takes one, and load the chunks."""
@@ -64,44 +67,43 @@ class DaskKMeans:
             return DaskState(X, None, spec.n_threads)
         client = start_cluster(spec.n_threads)
         # Like this process after the bench's warm-up, the workers shall have their libraries loaded.
-        client.run(_warm_up, self.kernel)
+        client.run(_warm_up)
         return DaskState(persist_on_workers(X, client), client, spec.n_threads)
 
     def fit(self, state: DaskState, spec: FitSpec) -> FitResult:
-        """Seed, if no start is given, and iterate; the labels stay with the blocks."""
-        seeding = f"k-means++ of {driver.seeding_rows(spec.n_clusters)} rows"
-        settings = Settings(
-            init=seeding if spec.init is None else "given",
-            n_init=1,
-            max_iter=300 if spec.max_iter is None else spec.max_iter,
-            tol=1e-4 if spec.tol is None else spec.tol,
-        )
-        result = driver.fit(
-            state.X,
-            spec.n_clusters,
-            self.kernel,
-            init=spec.init,
-            max_iter=settings.max_iter or 300,
-            tol=settings.tol or 0.0,
-            seed=spec.seed,
-            n_threads=state.n_threads,
-            client=state.client,
-        )
+        """Fit the estimator; the labels stay with the blocks."""
+        from rust_kmeans.dask import KMeans
+
+        parameters: dict[str, Any] = {"n_clusters": spec.n_clusters, "random_state": spec.seed}
+        if spec.init is not None:
+            parameters["init"] = spec.init
+        if spec.max_iter is not None:
+            parameters["max_iter"] = spec.max_iter
+        if spec.tol is not None:
+            parameters["tol"] = spec.tol
+        # NumPy's threads are Dask's: a group of blocks for each.
+        n_threads = None if self.kernel is None else 1
+        estimator = KMeans(**parameters, kernel=self.kernel, n_threads=n_threads)
+        with _scheduler(state):
+            estimator.fit(state.X)
+        state.estimator = estimator
         return FitResult(
-            centers=result.centers,
-            n_iter=result.n_iter,
-            reported_inertia=result.inertia,
-            settings=settings,
-            seeding_seconds=result.seeding_seconds if spec.init is None else None,
-            isa=self.isa(),
+            centers=estimator.cluster_centers_,
+            n_iter=estimator.n_iter_,
+            reported_inertia=estimator.inertia_,
+            settings=Settings(
+                init="given" if spec.init is not None else str(estimator.init),
+                n_init=1,
+                max_iter=estimator.max_iter,
+                tol=estimator.tol,
+            ),
+            isa=extension.isa() if self.kernel is None else None,
         )
 
     def predict(self, state: DaskState, result: FitResult) -> LabelArray:
         """Assign the samples to the final centers and bring the labels here."""
-        labels = driver.predict(state.X, result.centers, self.kernel)
-        if state.client is not None:
-            return np.asarray(state.client.compute(labels).result())
-        return np.asarray(labels.compute(scheduler="threads", num_workers=state.n_threads))
+        with _scheduler(state):
+            return np.asarray(state.estimator.predict(state.X).compute())
 
     def close(self, state: DaskState) -> None:
         """Stop the cluster."""
@@ -111,24 +113,59 @@ class DaskKMeans:
 
 def dask_rust() -> DaskKMeans:
     """Return the registry's ``dask-rust``."""
-    return DaskKMeans(RustKernel(), False, extension.refusal, extension.isa)
+    return DaskKMeans(None, processes=False)
 
 
 def dask_rust_processes() -> DaskKMeans:
     """Return the registry's ``dask-rust-processes``."""
-    return DaskKMeans(RustKernel(), True, extension.refusal, extension.isa)
+    return DaskKMeans(None, processes=True)
 
 
 def dask_numpy() -> DaskKMeans:
     """Return the registry's ``dask-numpy``."""
-    return DaskKMeans(NumpyKernel(), False, lambda: None, lambda: None)
+    return DaskKMeans(NumpyKernel(), processes=False)
 
 
 def dask_numpy_processes() -> DaskKMeans:
     """Return the registry's ``dask-numpy-processes``."""
-    return DaskKMeans(NumpyKernel(), True, lambda: None, lambda: None)
+    return DaskKMeans(NumpyKernel(), processes=True)
 
 
-def _warm_up(kernel: BlockKernel[Any, Any]) -> None:
-    X = np.zeros((1, 1))
-    driver.assign_group(make_group([0], [0], X), kernel, kernel.block_scale(X), X, None)
+def persist_on_workers(X: da.Array, client: Client) -> da.Array:
+    """Compute an array on a cluster, each worker getting consecutive chunks of about as many rows."""
+    import distributed
+
+    from rust_kmeans.dask._groups import split
+
+    workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
+    parts = [
+        client.persist(X.blocks[part[0] : part[-1] + 1], workers=[worker], allow_other_workers=True)
+        for part, worker in zip(split(X.chunks[0], len(workers)), workers, strict=False)
+    ]
+    persisted = da.concatenate(parts)
+    with client.as_current():
+        distributed.wait(persisted)
+    return persisted
+
+
+@contextmanager
+def _scheduler(state: DaskState) -> Iterator[None]:
+    """Make Dask compute on the cluster, or on threads of this process."""
+    if state.client is not None:
+        with state.client.as_current():
+            yield
+        return
+    # Threads share the cores already; a BLAS that starts its own on top would only make them wait.
+    with (
+        dask.config.set(scheduler="threads", num_workers=state.n_threads),
+        threadpool_limits(1, user_api="blas"),
+    ):
+        yield
+
+
+def _warm_up() -> None:
+    from rust_kmeans.dask import KMeans
+
+    X = da.zeros((2, 1), chunks=(2, 1))
+    with dask.config.set(scheduler="synchronous"):
+        KMeans(1, init=[[0.0]]).fit(X)

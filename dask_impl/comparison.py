@@ -7,6 +7,7 @@ the bench but beside its runner: they write its rows and its tables.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -31,8 +32,6 @@ import numpy.typing as npt
 import typer
 from rich.console import Console
 
-from dask_impl import driver
-from dask_impl.kernels import RustKernel
 from harness import bench, environment, record, terminal
 from harness.contract import FloatArray, Settings
 from harness.errors import UserError
@@ -118,16 +117,16 @@ class Contender:
         As in the rows of the bench.
     package : str
         What its version is read from.
+    module : str
+        Where its ``KMeans`` is.
     gathered : bool
         Whether it takes a NumPy array: all samples in the memory of this process.
-    fit : callable
-        ``fit(X, options, seed, client)``, each with the library's own seeding and stopping rule.
     """
 
     name: str
     package: str
-    gathered: bool
-    fit: Callable[[Any, Options, int, Client], Fitted]
+    module: str
+    gathered: bool = False
 
 
 def read_options(
@@ -248,7 +247,7 @@ def compare(where: str, options: Options, cluster: AbstractContextManager[Client
             draw(picture, gathered, best[1])
             console.print(f"clusters: {picture}", highlight=False, soft_wrap=True, markup=False)
         if options.report is not None:
-            write_report(options.report, bind(CONTENDERS[0].fit, X, options, options.seed, client), client)
+            write_report(options.report, bind(fit, CONTENDERS[0], X, options, options.seed, client), client)
             console.print(f"report: {options.report}", highlight=False, soft_wrap=True, markup=False)
 
 
@@ -341,36 +340,26 @@ def write_report(path: Path, work: Callable[[], object], client: Client) -> None
         ) from error
 
 
-def _ours(X: da.Array, options: Options, seed: int, client: Client) -> Fitted:
-    found = driver.fit(X, options.clusters, RustKernel(), seed=seed, client=client)
-    settings = Settings(
-        init=f"k-means++ of {driver.seeding_rows(options.clusters)} rows", n_init=1, max_iter=300, tol=1e-4
-    )
-    return Fitted(found.centers, found.n_iter, found.inertia, settings)
-
-
-def _dask_ml(X: da.Array, options: Options, seed: int, client: Client) -> Fitted:
-    from dask_ml.cluster import KMeans
-
+def fit(
+    contender: Contender, X: da.Array | FloatArray, options: Options, seed: int, client: Client
+) -> Fitted:
+    """Fit one of the libraries with its own seeding and stopping rule: all have scikit-learn's interface."""
+    estimator = importlib.import_module(contender.module).KMeans
     with client.as_current():
-        found = KMeans(n_clusters=options.clusters, random_state=seed).fit(X)
-    settings = Settings(init=found.init, n_init=1, max_iter=found.max_iter, tol=found.tol)
-    return Fitted(np.asarray(found.cluster_centers_), found.n_iter_, float(found.inertia_), settings)
-
-
-def _sklearn(X: FloatArray, options: Options, seed: int, client: Client) -> Fitted:
-    from sklearn.cluster import KMeans
-
-    found = KMeans(n_clusters=options.clusters, random_state=seed).fit(X)
-    settings = Settings(init=found.init, n_init=1, max_iter=found.max_iter, tol=found.tol)
-    return Fitted(found.cluster_centers_, found.n_iter_, found.inertia_, settings)
+        found = estimator(n_clusters=options.clusters, random_state=seed).fit(X)
+    return Fitted(
+        centers=np.asarray(found.cluster_centers_),
+        n_iter=int(found.n_iter_),
+        reported_inertia=float(found.inertia_),
+        settings=Settings(init=str(found.init), n_init=1, max_iter=found.max_iter, tol=found.tol),
+    )
 
 
 #: Ours first: the report is of the first one.
 CONTENDERS = (
-    Contender("dask-rust", "rust-kmeans", gathered=False, fit=_ours),
-    Contender("dask-ml", "dask-ml", gathered=False, fit=_dask_ml),
-    Contender(BASELINE, "scikit-learn", gathered=True, fit=_sklearn),
+    Contender("dask-rust", "rust-kmeans", "rust_kmeans.dask"),
+    Contender("dask-ml", "dask-ml", "dask_ml.cluster"),
+    Contender(BASELINE, "scikit-learn", "sklearn.cluster", gathered=True),
 )
 
 
@@ -460,7 +449,7 @@ def _timed(
     """Return the fit, its seconds, and why there is none."""
     started = perf_counter()
     try:
-        fitted = contender.fit(data, options, seed, client)
+        fitted = fit(contender, data, options, seed, client)
     except Exception as error:  # noqa: BLE001 - whatever a library raises becomes a row, as in the bench
         return None, None, f"{type(error).__name__}: {error}"[:MAX_REASON]
     return fitted, perf_counter() - started, ""

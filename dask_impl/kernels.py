@@ -1,145 +1,106 @@
-"""What the Dask driver runs on a block: one protocol, two kernels."""
+"""The textbook as a block kernel: the Dask driver over NumPy differs from that over Rust in one argument."""
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from python_impl import kmeans as textbook
+from python_impl.kmeans import Farthest, FloatArray, IndexArray, LabelArray, Partial
 
-if TYPE_CHECKING:
-    from rust_kmeans import Partial, Scale
-
-FloatArray = npt.NDArray[np.floating[Any]]
-LabelArray = npt.NDArray[np.int32]
+Far = tuple[npt.NDArray[np.float64], IndexArray, LabelArray]
 
 
-class BlockPartial(Protocol):
-    """What a block adds to the update."""
+class NumpyBlock:
+    """What `NumpyKernel` keeps of a block: its labels, and what the last step said.
 
-    def merge(self, other: Self, /) -> Self:
-        """Return the partial of the rows of both."""
-        ...
-
-
-S = TypeVar("S")
-Q = TypeVar("Q", bound=BlockPartial)
-
-
-class BlockKernel(Protocol[S, Q]):
-    """The inside of an iteration: assigns the rows of one block and adds them up.
-
-    ``S`` is the type of its scales, ``Q`` that of its partials. Kernels, scales and partials travel to and
-    from worker processes: they must be picklable.
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        The rows.
     """
 
-    def version(self) -> str:
-        """Return the version of the library that does the work."""
-        ...
+    def __init__(self, X: FloatArray) -> None:
+        self._X = X
+        self._labels = np.full(len(X), -1, dtype=np.int32)
+        self._last: tuple[FloatArray, tuple[Partial, int]] | None = None
 
-    def block_scale(self, X: FloatArray) -> S:
-        """Return what the kernel must know of a block before the first iteration, such as its range.
+    def step(self, centers: FloatArray, n_threads: int, *, inertia: bool) -> tuple[Partial, int]:
+        """Assign the rows; the inertia comes with it, asked for or not: the history is made of it."""
+        if self._last is not None and np.array_equal(self._last[0], centers):
+            return self._last[1]
+        labels, partial = textbook.assign_block(self._X, centers)
+        n_changed = int(np.count_nonzero(labels != self._labels))
+        self._labels, self._last = labels, (centers, (partial, n_changed))
+        return self._last[1]
 
-        Raises
-        ------
-        ValueError
-            If the block holds missing or infinite values.
-        """
-        ...
-
-    def merge_scales(self, first: S, second: S) -> S:
-        """Return the scale of two sets of blocks."""
-        ...
-
-    def assign_block(self, X: FloatArray, centers: FloatArray, scale: S) -> tuple[LabelArray, Q]:
-        """Return the label of each row and the block's partial, given the scale of all blocks."""
-        ...
-
-    def finish(self, partial: Q) -> textbook.Partial:
-        """Return the merged partial as float64 sums, counts and inertia."""
-        ...
-
-    def predict(self, X: FloatArray, centers: FloatArray) -> LabelArray:
-        """Return the label of each row."""
-        ...
+    def farthest_rows(self, count: int, n_threads: int) -> Far:
+        """Return the rows farthest from their centers of the last step."""
+        centers = self._X[:0] if self._last is None else self._last[0]
+        found = textbook.farthest_samples(self._X, self._labels, centers, count)
+        return found.distances, found.rows, found.labels
 
 
-def aligned(array: FloatArray) -> FloatArray:
-    """Return the array, or a copy if it is not C-contiguous and aligned.
+class NumpyHistory:
+    """The inertias of the iterations, each computed in its own."""
 
-    Arrays that arrive from another process lie wherever the message put them.
-    """
-    return np.require(array, requirements=["C", "A"])
+    def __init__(self) -> None:
+        self._inertias: list[float] = []
+
+    def add(self, centers: FloatArray, partial: Partial) -> None:
+        """Take in an iteration."""
+        self._inertias.append(partial.inertia)
+
+    def inertias(self, centers: FloatArray, partial: Partial) -> npt.NDArray[np.float64]:
+        """Return them all."""
+        return np.array(self._inertias)
 
 
 @dataclass(frozen=True)
 class NumpyKernel:
-    """The textbook code of `python_impl`; its sums depend on the chunking in the last bits."""
+    """The textbook code of `python_impl`; its sums depend on the chunking in the last bits. No weights."""
 
-    def version(self) -> str:
-        """Return NumPy's version."""
-        return f"numpy-{np.__version__}"
+    def start(
+        self,
+        X: FloatArray,
+        sample_weight: FloatArray | None,
+        scale: Any,  # noqa: ANN401  # float64 sums need none
+        algorithm: str,
+    ) -> NumpyBlock:
+        """Return the state of a block.
 
-    def block_scale(self, X: FloatArray) -> None:
-        """Return None, float64 sums need no scale, after a look at every value."""
-        textbook.check_finite(X)
+        Raises
+        ------
+        ValueError
+            For weights.
+        """
+        if sample_weight is not None:
+            raise ValueError("the NumPy kernel knows no sample_weight; leave it out, or take the Rust kernel")
+        return NumpyBlock(X)
 
-    def merge_scales(self, first: None, second: None) -> None:
-        """Return None."""
+    def history(self, scale: Any) -> NumpyHistory:  # noqa: ANN401  # see `start`
+        """Return a history of no iterations."""
+        return NumpyHistory()
 
-    def assign_block(
-        self, X: FloatArray, centers: FloatArray, scale: None
-    ) -> tuple[LabelArray, textbook.Partial]:
-        """See `python_impl.kmeans.assign_block`."""
-        return textbook.assign_block(X, centers)
+    def next_centers(
+        self,
+        partial: Partial,
+        centers: FloatArray,
+        X: FloatArray,
+        labels: LabelArray,
+        sample_weight: FloatArray | None,
+    ) -> tuple[FloatArray, float]:
+        """Return the means, empty clusters put on the rows of X, and their summed squared shift."""
+        if len(X) > 0:
+            # They were sorted by their distances before, and some is not zero.
+            far = Farthest(X.astype(np.float64), labels, np.ones(len(X)), np.arange(len(X)))
+            partial = textbook.relocate_empty_clusters(partial, lambda _: far)
+        moved = textbook.means(partial).astype(centers.dtype)
+        return moved, textbook.squared_shift(centers, moved)
 
-    def finish(self, partial: textbook.Partial) -> textbook.Partial:
-        """Return it as it is."""
-        return partial
-
-    def predict(self, X: FloatArray, centers: FloatArray) -> LabelArray:
+    def predict(self, X: FloatArray, centers: FloatArray, n_threads: int) -> LabelArray:
         """Return the label of each row."""
-        return textbook.assign_block(X, centers, with_inertia=False)[0]
-
-
-@dataclass(frozen=True)
-class RustKernel:
-    """The block interface of ``rust_kmeans``: sums are exact, so nothing depends on the chunking.
-
-    One thread: threads or workers share the cores already.
-    """
-
-    def version(self) -> str:
-        """Return the extension's version."""
-        return f"rust-kmeans-{importlib.metadata.version('rust-kmeans')}"
-
-    def block_scale(self, X: FloatArray) -> Scale:
-        """Return the ranges of the block, from which the grid of the exact sums follows."""
-        import rust_kmeans
-
-        return rust_kmeans.block_scale(aligned(X), n_threads=1)
-
-    def merge_scales(self, first: Scale, second: Scale) -> Scale:
-        """Return the ranges of both."""
-        return first.merge(second)
-
-    def assign_block(self, X: FloatArray, centers: FloatArray, scale: Scale) -> tuple[LabelArray, Partial]:
-        """See ``rust_kmeans.assign_block``."""
-        import rust_kmeans
-
-        # No check: the block passed `block_scale` before.
-        return rust_kmeans.assign_block(aligned(X), aligned(centers), scale=scale, check=False, n_threads=1)
-
-    def finish(self, partial: Partial) -> textbook.Partial:
-        """Return the exact sums, each rounded once."""
-        return textbook.Partial(partial.sums, partial.counts.astype(np.int64), partial.inertia)
-
-    def predict(self, X: FloatArray, centers: FloatArray) -> LabelArray:
-        """Return the label of each row."""
-        from rust_kmeans import _core
-
-        return _core.predict(aligned(X), aligned(centers), n_threads=1)
+        return textbook.assign(X, centers)[0]

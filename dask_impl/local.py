@@ -18,7 +18,6 @@ import dask
 import dask.array as da
 import numpy as np
 
-from dask_impl.groups import contiguous_parts
 from harness.contract import FloatArray
 from harness.datasets import Dataset
 
@@ -58,21 +57,6 @@ def read_rows(path: Path, first: int, last: int) -> FloatArray:
     """Read rows of a ``.npy`` file."""
     rows: FloatArray = np.array(np.load(path, mmap_mode="r", allow_pickle=False)[first:last])
     return rows
-
-
-def persist_on_workers(X: da.Array, client: Client) -> da.Array:
-    """Compute an array on a cluster, each worker getting consecutive chunks of about as many rows."""
-    import distributed
-
-    workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
-    parts = [
-        client.persist(X.blocks[part[0] : part[-1] + 1], workers=[worker], allow_other_workers=True)
-        for part, worker in zip(contiguous_parts(X.chunks[0], len(workers)), workers, strict=False)
-    ]
-    persisted = da.concatenate(parts)
-    with client.as_current():
-        distributed.wait(persisted)
-    return persisted
 
 
 def start_cluster(n_workers: int, *, dashboard: bool = False) -> Client:

@@ -93,10 +93,10 @@ def print_scaling(console: Console, rows: Iterable[Row], machine: str) -> None:
         console.print(_workers_table(shape, [p for p in members if p.n_samples == size], size))
     console.print(f"[dim]{machine}[/]", highlight=False)
     console.print(
-        "[dim]time of an iteration: the fit over its iterations, median over repeats with status ok; growth: "
-        "time a sample at the largest n over that at the smallest; "
-        f"over {OURS}: geometric mean of the time over that of {OURS}; speed-up: time with the fewest workers "
-        "over that with the most; efficiency: speed-up over the ratio of workers[/]",
+        "[dim]time of an iteration: the fit over its iterations, median over repeats with status ok; "
+        "growth: time a sample at the largest n over that at the smallest; "
+        f"over {OURS}: geometric mean of the time over that of {OURS}; speed-up: time with the fewest "
+        "workers over that with the most; efficiency: speed-up over the ratio of workers[/]",
         highlight=False,
     )
 

@@ -182,8 +182,8 @@ class Preset:
     implementations : str or None
         Comma-separated names; None for the default ones.
     summary : {"tables", "headline", "scaling"}
-        What the run ends with: a table a scenario, or one of the summaries. For that of scaling all is measured
-        once for each number of threads of `doublings`.
+        What the run ends with: a table a scenario, or one of the summaries. For that of scaling all is
+        measured once for each number of threads of `doublings`.
     """
 
     grids: tuple[Grid, ...]

@@ -75,6 +75,11 @@ impl<T: Element> Vector<'_, T> {
     pub(crate) fn as_slice(&self) -> PyResult<&[T]> {
         Ok(self.0.as_slice()?)
     }
+
+    /// The array itself, to be kept.
+    pub(crate) fn to_array(&self) -> Py<PyArray1<T>> {
+        self.0.as_unbound().clone_ref(self.0.py())
+    }
 }
 
 impl<'py, T: Element> FromPyObject<'_, 'py> for Vector<'py, T> {

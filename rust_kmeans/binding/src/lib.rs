@@ -8,6 +8,7 @@
 )]
 
 mod arrays;
+mod block;
 mod fits;
 mod functions;
 mod minibatch;
@@ -21,6 +22,8 @@ use pyo3::pymodule;
 /// Exact k-means; use `rust_kmeans` rather than this module.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::block::{BlockRun, History};
     #[pymodule_export]
     use super::functions::{
         assign_block, block_scale, fit, inertia, kernel_info, kmeans_plusplus, lloyd,

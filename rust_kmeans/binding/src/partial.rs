@@ -1,6 +1,7 @@
 //! `Scale` and `Partial`: immutable, picklable values.
 
 use numpy::{IntoPyArray, PyArray1, PyArray2};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rust_kmeans_core as core;
@@ -143,7 +144,8 @@ impl Scale {
 /// counts : ndarray of shape (n_clusters,), float64
 ///     Weight of the rows of each cluster.
 /// inertia : float
-///     Weighted sum of squared distances to the centers used, in squared units of X.
+///     Weighted sum of squared distances to the centers used, in squared units of X. ``ValueError`` if it was not asked
+///     for.
 #[pyclass(frozen, eq, module = "rust_kmeans._core")]
 #[derive(PartialEq)]
 pub(crate) struct Partial(pub(crate) core::Partial);
@@ -173,8 +175,12 @@ impl Partial {
 
     /// Weighted sum of squared distances to the centers used, in squared units of X.
     #[getter]
-    fn inertia(&self) -> f64 {
-        self.0.inertia()
+    fn inertia(&self) -> PyResult<f64> {
+        self.0.inertia().ok_or_else(|| {
+            PyValueError::new_err(
+                "the partial was computed without its inertia: ask for it in the step",
+            )
+        })
     }
 
     /// Return the partial of the rows of both.
@@ -192,7 +198,7 @@ impl Partial {
     /// Raises
     /// ------
     /// ValueError
-    ///     Unless scale and centers were the same.
+    ///     Unless scale and centers were the same, and both have an inertia or neither.
     fn merge(&self, other: &Self) -> PyResult<Self> {
         let mut merged = self.0.clone();
         merged.merge(&other.0).map_err(|error| to_python(&error))?;
@@ -243,7 +249,9 @@ impl Partial {
             self.0.n_clusters(),
             self.0.n_features(),
             self.0.n_rows(),
-            self.0.inertia()
+            self.0
+                .inertia()
+                .map_or_else(|| "None".to_owned(), |inertia| inertia.to_string())
         )
     }
 
@@ -253,7 +261,7 @@ impl Partial {
         rows: (u64, u64),
         sums: RestorePair<'_>,
         grids: RestorePair<'_>,
-        inertia: (f64, f64),
+        inertia: Option<(f64, f64)>,
         inertia_grid: (f64, f64),
     ) -> PyResult<Self> {
         let parts = core::PartialParts {

@@ -87,7 +87,7 @@ pub fn assign_block<T: Element>(
     let visit = Visit::new(job, &mut labels, How::Dense, inertia);
     assign(vec![visit], (pool, &mut workers));
     partial.n_rows = data.n_rows() as u64;
-    partial.inertia = Found::take(&mut workers, 0, &mut partial.sums).inertia;
+    partial.inertia = Some(Found::take(&mut workers, 0, &mut partial.sums).inertia);
     Ok((labels, partial))
 }
 
@@ -776,7 +776,7 @@ pub(crate) fn widen<T: Element>(values: &[T]) -> Result<Vec<f64>> {
     Ok(out)
 }
 
-fn check_columns(what: &'static str, found: usize, expected: usize) -> Result<()> {
+pub(crate) fn check_columns(what: &'static str, found: usize, expected: usize) -> Result<()> {
     if found == expected {
         Ok(())
     } else {

@@ -8,21 +8,30 @@
 //! of which the first sum is the same for all labels and centers. The second follows from the sums that an iteration has
 //! made anyway; the first from one inertia that is known, that of the last pass.
 
+use ndarray::ArrayView2;
+
+use crate::assign::{check_columns, row_major};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::ExactTable;
+use crate::partial::Partial;
 use crate::scale::Scale;
 
-/// For each iteration of a run the part of its inertia that depends on labels and centers.
-#[derive(Debug)]
-pub(crate) struct History {
+/// For each iteration of a run the part of its inertia that depends on labels and centers: the inertia of every iteration
+/// follows from that and one inertia, so that blocks need not compute theirs each time. As [`crate::Fit::history`].
+#[derive(Debug, Clone)]
+pub struct History {
     /// The middle of the range of each feature, with so few bits that any number of samples times it is exact.
     point: Vec<f64>,
     parts: Vec<f64>,
 }
 
 impl History {
-    pub(crate) fn new(scale: &Scale) -> Result<Self> {
+    /// Of no iterations; `scale` is that of all rows.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn new(scale: &Scale) -> Result<Self> {
         let mut point = try_vec("the middle of the data", scale.n_features(), 0.0)?;
         let bits_of_counts =
             (u64::BITS - scale.n_rows.leading_zeros()).min(f64::MANTISSA_DIGITS - 1);
@@ -32,6 +41,48 @@ impl History {
         Ok(Self {
             point,
             parts: Vec::new(),
+        })
+    }
+
+    /// Notes an iteration over blocks: the centers (`n_clusters`, `n_features`) that labels were found with and the merged
+    /// partial of these labels.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::NoClusters`], [`Error::NotFinite`], [`Error::Memory`].
+    pub fn add<T: Element>(&mut self, centers: ArrayView2<'_, T>, partial: &Partial) -> Result<()> {
+        let centers = self.fitting(centers, partial)?;
+        self.note(&centers, &partial.sums)
+    }
+
+    /// The inertia of each iteration, given the centers and the merged partial, with its inertia, of the last step.
+    ///
+    /// # Errors
+    /// As [`History::add`]; [`Error::ScaleMismatch`] if the partial has no inertia.
+    pub fn inertias<T: Element>(
+        &self,
+        centers: ArrayView2<'_, T>,
+        partial: &Partial,
+    ) -> Result<Vec<f64>> {
+        let centers = self.fitting(centers, partial)?;
+        let inertia = partial.inertia().ok_or(Error::ScaleMismatch(
+            "the last partial was computed without its inertia",
+        ))?;
+        Ok(self.clone().finish((&centers, &partial.sums), inertia))
+    }
+
+    /// The centers in row-major order, if they and the partial are of the run's data.
+    fn fitting<T: Element>(&self, centers: ArrayView2<'_, T>, partial: &Partial) -> Result<Vec<T>> {
+        let d = self.point.len();
+        check_columns("the partial", partial.n_features(), d)?;
+        let centers = row_major(centers, d)?;
+        if centers.len() == partial.n_clusters() * d {
+            return Ok(centers);
+        }
+        Err(Error::Shape {
+            what: "the centers",
+            axis: "clusters",
+            found: centers.len() / d,
+            expected: partial.n_clusters(),
         })
     }
 

@@ -25,6 +25,7 @@
 //! ```
 
 mod assign;
+mod block;
 mod bounds;
 mod choice;
 mod element;
@@ -52,8 +53,10 @@ mod variance;
 mod view;
 
 pub use assign::{assign_block, inertia, predict, squared_distance};
+pub use block::BlockRun;
 pub use element::Element;
 pub use error::{Error, Result};
+pub use history::History;
 pub use interrupt::{Convergence, Interrupt, Iteration, Watch};
 pub use kernel::Isa;
 pub use lloyd::{Fit, lloyd};

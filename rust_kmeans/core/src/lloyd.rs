@@ -7,7 +7,7 @@ use crate::bounds::{Bounds, squared_shift};
 use crate::choice::{Choice, Way};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
-use crate::exact_sum::{ExactTable, Grids};
+use crate::exact_sum::{ExactTable, Grid, Grids};
 use crate::history::History;
 use crate::interrupt::{self, Convergence, Interrupt, Seen};
 use crate::kernel::{BLOCK, Grouped, Isa, Moving, Packed, groups_for, own_distances};
@@ -154,7 +154,11 @@ pub(crate) fn iterate<T: Element>(
         let mut at = going.start;
         let going = &mut active[going];
         let mut left = going.len();
-        let largest = going.iter().map(|run| run.packed.k()).max().unwrap_or(0);
+        let largest = going
+            .iter()
+            .map(|run| run.labelling.packed.k())
+            .max()
+            .unwrap_or(0);
         let threads = problem.pool.useful_threads(n, cost(d, largest));
         let visits = going
             .iter_mut()
@@ -178,7 +182,7 @@ pub(crate) fn iterate<T: Element>(
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(crate) enum Stage {
     /// The next pass is an iteration.
     Moving,
     /// The next pass is the last: the inertia, and unless the labels are `settled`, those of the centers as they are.
@@ -190,14 +194,10 @@ struct Run<'a, 'd, T> {
     problem: &'a Problem<'d, T>,
     grids: &'a Grids,
     number: usize,
-    packed: Packed<T>,
-    labels: Vec<i32>,
+    labelling: Labelling<T>,
     centers: Vec<T>,
     /// Room for new centers; after a step, the old ones.
     next: Vec<T>,
-    sums: ExactTable,
-    choice: Choice,
-    bounds: Option<Bounds<T>>,
     stage: Stage,
     history: History,
     n_iter: usize,
@@ -212,19 +212,18 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
         centers: Vec<T>,
         workers: &mut [Worker<T>],
     ) -> Result<Self> {
-        let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
-        let k = centers.len() / d;
+        let k = centers.len() / problem.data.n_columns();
         Worker::open(workers, number, k)?;
         Ok(Self {
             problem,
             grids,
             number,
-            packed: Packed::new(problem.params.isa, k, d)?,
-            labels: try_vec("the labels", n, -1)?,
-            next: try_vec("the centers", k * d, T::default())?,
-            sums: ExactTable::new(k, d + 1)?,
-            choice: Self::choice(problem, k),
-            bounds: None,
+            labelling: Labelling::new(
+                &problem.data,
+                k,
+                (problem.params.algorithm, problem.params.isa),
+            )?,
+            next: try_vec("the centers", centers.len(), T::default())?,
             centers,
             stage: Stage::Moving,
             history: History::new(&problem.scale)?,
@@ -233,91 +232,32 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
         })
     }
 
-    fn choice(problem: &Problem<'_, T>, k: usize) -> Choice {
-        let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
-        let groups = match problem.data.source(0, 1).across() {
-            1 => groups_for::<T>(k, d),
-            _ => 0,
-        };
-        Choice::new(problem.params.algorithm, (n, d, k), groups)
-    }
-
     /// What a run keeps: labels and bounds, and for each thread the sums.
     fn bytes(problem: &Problem<'_, T>, k: usize, threads: usize) -> usize {
         let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
         let sums = (k * (d + 1)).saturating_mul(2 * size_of::<f64>() * (threads + 1));
-        let bounds = (1 + Self::choice(problem, k).groups()) * size_of::<T>();
+        let bounds = choice(problem.params.algorithm, &problem.data, k);
+        let bounds = (1 + bounds.groups()) * size_of::<T>();
         n.saturating_mul(size_of::<i32>() + bounds)
             .saturating_add(sums)
     }
 
     /// Whether the next pass leaves out samples.
     fn skips(&self) -> bool {
-        self.choice.next() == Way::Bounded && self.stage != Stage::Last { settled: true }
+        self.labelling.skips(self.stage)
     }
 
     /// What the next pass does for this run; makes room for bounds when they are needed first. Who watches wants the
     /// inertia of each pass.
     fn visit(&mut self, watched: bool) -> Result<Visit<'_, 'd, T>> {
-        let Problem {
-            data,
-            weights,
-            scale,
-            ..
-        } = self.problem;
-        self.packed.load(&self.centers, scale);
-        let how = match (self.stage, self.choice.next()) {
-            (Stage::Last { settled: true }, _) => How::Kept,
-            // Margins stored in the last pass would not be read again.
-            (_, Way::Dense) | (Stage::Last { .. }, Way::Fill) => How::Dense,
-            (_, way) => {
-                let bounds = match &mut self.bounds {
-                    Some(bounds) => bounds,
-                    none => {
-                        let groups = match self.choice.groups() {
-                            0 => None,
-                            groups => {
-                                let isa = self.packed.isa();
-                                Some(group(&self.centers, data.n_columns(), groups, isa)?)
-                            }
-                        };
-                        none.insert(Bounds::new(self.labels.len(), self.packed.k(), groups)?)
-                    }
-                };
-                if way == Way::Fill {
-                    bounds.reset();
-                }
-                How::Bounded {
-                    margins: &mut bounds.margins,
-                    drift: &bounds.drift,
-                    groups: bounds.groups.as_mut().map(|groups| {
-                        groups.grouped.load(&self.packed);
-                        Visited {
-                            lower: &mut groups.lower,
-                            drift: &groups.drift,
-                            grouped: &groups.grouped,
-                        }
-                    }),
-                    trust: way == Way::Bounded,
-                }
-            }
-        };
-        // Sums are those of the labels after the last pass too: the history is relative to them.
-        let moving = self.stage != Stage::Last { settled: true };
-        let job = Job {
-            run: self.number,
-            packed: &self.packed,
-            data,
-            weights: *weights,
-            moving: moving.then_some(Moving {
-                data,
-                weights: *weights,
-                grids: self.grids,
-            }),
-        };
-        let inertia = (watched || self.stage != Stage::Moving)
-            .then(|| scale.distance_grid(self.packed.exact()));
-        Ok(Visit::new(job, &mut self.labels, how, inertia))
+        let scale = &self.problem.scale;
+        let packed = &mut self.labelling.packed;
+        packed.load(&self.centers, scale);
+        let inertia =
+            (watched || self.stage != Stage::Moving).then(|| scale.distance_grid(packed.exact()));
+        let moving = self.moving();
+        self.labelling
+            .visit(self.number, moving, &self.centers, self.stage, inertia)
     }
 
     /// Finishes what a pass began, and shows it to who watches; the inertia after the last one.
@@ -327,13 +267,11 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
         team: &mut [Worker<T>],
         watch: Option<&mut Interrupt<'_>>,
     ) -> Result<Option<f64>> {
-        let found = Found::take(team, self.number, &mut self.sums);
+        let found = self.labelling.take(team, self.number, self.stage);
         if self.stage != Stage::Moving {
             return Ok(Some(found.inertia.value()));
         }
-        self.choice
-            .observe(found.changed, found.screened, found.pairs);
-        self.history.note(&self.centers, &self.sums)?;
+        self.history.note(&self.centers, &self.labelling.sums)?;
         self.update();
         self.n_iter += 1;
         let shift = squared_shift(&self.next, &self.centers);
@@ -372,29 +310,35 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
 
     /// Moves the centers to the means.
     fn update(&mut self) {
+        let Labelling {
+            packed,
+            labels,
+            sums,
+            ..
+        } = &self.labelling;
         let step = Step {
             moving: self.moving(),
-            packed: &self.packed,
-            labels: &self.labels,
+            packed,
+            labels,
             pool: &self.problem.pool,
         };
         let d = self.problem.data.n_columns();
-        match step.relocate_empty_clusters(&self.sums) {
+        match step.relocate_empty_clusters(sums) {
             Some(relocated) => means(&relocated, d, &mut self.next),
-            None => means(&self.sums, d, &mut self.next),
+            None => means(sums, d, &mut self.next),
         }
         if self.problem.params.spherical {
             to_unit_length(&self.centers, d, &mut self.next);
         }
-        if let Some(bounds) = &mut self.bounds {
-            bounds.advance(&self.centers, &self.next);
-        }
+        self.labelling.centers_moved(&self.centers, &self.next);
         std::mem::swap(&mut self.centers, &mut self.next);
     }
 
     fn end(self, inertia: f64) -> Result<Fit<T>> {
-        let (k, d) = (self.packed.k(), self.problem.data.n_columns());
-        let history = self.history.finish((&self.centers, &self.sums), inertia);
+        let (k, d) = (self.labelling.packed.k(), self.problem.data.n_columns());
+        let history = self
+            .history
+            .finish((&self.centers, &self.labelling.sums), inertia);
         let centers =
             Array2::from_shape_vec((k, d), self.centers).map_err(|_| Error::TooLarge {
                 what: "the centers",
@@ -403,14 +347,133 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
             })?;
         Ok(Fit {
             centers,
-            labels: self.labels,
+            labels: self.labelling.labels,
             inertia,
             history,
             n_iter: self.n_iter,
             strict: self.strict,
-            algorithm: self.choice.used(),
+            algorithm: self.labelling.choice.used(),
         })
     }
+}
+
+/// The labels of some rows under centers that move, and the sums of these labels: what a pass over the rows brings up to
+/// date, with bounds that say which rows it may leave out.
+pub(crate) struct Labelling<T> {
+    /// The centers of the next pass, to be loaded before it.
+    pub(crate) packed: Packed<T>,
+    /// -1 before the first pass.
+    pub(crate) labels: Vec<i32>,
+    /// Of the labels after the last pass.
+    pub(crate) sums: ExactTable,
+    pub(crate) choice: Choice,
+    bounds: Option<Bounds<T>>,
+}
+
+impl<T: Element> Labelling<T> {
+    /// No labels yet, for the rows of `data` and `k` centers.
+    pub(crate) fn new(
+        data: &Rows<'_, T>,
+        k: usize,
+        (algorithm, isa): (Algorithm, Isa),
+    ) -> Result<Self> {
+        Ok(Self {
+            packed: Packed::new(isa, k, data.n_columns())?,
+            labels: try_vec("the labels", data.n_rows(), -1)?,
+            sums: ExactTable::new(k, data.n_columns() + 1)?,
+            choice: choice(algorithm, data, k),
+            bounds: None,
+        })
+    }
+
+    /// Whether the next pass leaves out samples.
+    fn skips(&self, stage: Stage) -> bool {
+        self.choice.next() == Way::Bounded && stage != Stage::Last { settled: true }
+    }
+
+    /// What the next pass does for `run`, under the `centers` that are loaded; makes room for bounds when they are needed
+    /// first.
+    pub(crate) fn visit<'a, 'd>(
+        &'a mut self,
+        run: usize,
+        moving: Moving<'a, 'd, T>,
+        centers: &[T],
+        stage: Stage,
+        inertia: Option<Grid>,
+    ) -> Result<Visit<'a, 'd, T>> {
+        let how = match (stage, self.choice.next()) {
+            (Stage::Last { settled: true }, _) => How::Kept,
+            // Margins stored in the last pass would not be read again.
+            (_, Way::Dense) | (Stage::Last { .. }, Way::Fill) => How::Dense,
+            (_, way) => {
+                let bounds = match &mut self.bounds {
+                    Some(bounds) => bounds,
+                    none => {
+                        let groups = match self.choice.groups() {
+                            0 => None,
+                            groups => {
+                                let (d, isa) = (moving.data.n_columns(), self.packed.isa());
+                                Some(group(centers, d, groups, isa)?)
+                            }
+                        };
+                        none.insert(Bounds::new(self.labels.len(), self.packed.k(), groups)?)
+                    }
+                };
+                if way == Way::Fill {
+                    bounds.reset();
+                }
+                How::Bounded {
+                    margins: &mut bounds.margins,
+                    drift: &bounds.drift,
+                    groups: bounds.groups.as_mut().map(|groups| {
+                        groups.grouped.load(&self.packed);
+                        Visited {
+                            lower: &mut groups.lower,
+                            drift: &groups.drift,
+                            grouped: &groups.grouped,
+                        }
+                    }),
+                    trust: way == Way::Bounded,
+                }
+            }
+        };
+        let job = Job {
+            run,
+            packed: &self.packed,
+            data: moving.data,
+            weights: moving.weights,
+            // Sums are those of the labels after the last pass too: the history is relative to them.
+            moving: (stage != Stage::Last { settled: true }).then_some(moving),
+        };
+        Ok(Visit::new(job, &mut self.labels, how, inertia))
+    }
+
+    /// Takes what a pass found for `run`, and learns from an iteration which way the next one goes.
+    pub(crate) fn take(&mut self, team: &mut [Worker<T>], run: usize, stage: Stage) -> Found {
+        let found = Found::take(team, run, &mut self.sums);
+        if stage == Stage::Moving {
+            self.choice
+                .observe(found.changed, found.screened, found.pairs);
+        }
+        found
+    }
+
+    /// The next pass is under other centers than the last one.
+    pub(crate) fn centers_moved(&mut self, old: &[T], new: &[T]) {
+        if let Some(bounds) = &mut self.bounds {
+            bounds.advance(old, new);
+        }
+    }
+}
+
+/// Chooses the way of each pass over the rows of `data` with `k` centers.
+fn choice<T: Element>(algorithm: Algorithm, data: &Rows<'_, T>, k: usize) -> Choice {
+    let (n, d) = (data.n_rows(), data.n_columns());
+    let groups = match data.source(0, 1).across() {
+        1 => groups_for::<T>(k, d),
+        _ => 0,
+    };
+    Choice::new(algorithm, (n, d, k), groups)
 }
 
 /// Puts centers (row-major, `d` columns) into at most so many groups of near ones: by a few iterations of this algorithm on

@@ -14,7 +14,8 @@ use crate::scale::Scale;
 pub struct Partial {
     /// Row-major (`n_clusters`, `n_features` + 1): weighted features, then the weight.
     pub(crate) sums: ExactTable,
-    pub(crate) inertia: ExactSum,
+    /// `None` where it was not computed.
+    pub(crate) inertia: Option<ExactSum>,
     pub(crate) n_rows: u64,
     /// Rows the scale was made for: sums of more would not be exact.
     most_rows: u64,
@@ -38,18 +39,18 @@ pub struct PartialParts {
     pub sums: (Vec<f64>, Vec<f64>),
     /// High and low numbers of the grids (`n_features` + 1).
     pub grids: (Vec<f64>, Vec<f64>),
-    /// High and low part of the inertia.
-    pub inertia: (f64, f64),
+    /// High and low part of the inertia, if it was computed.
+    pub inertia: Option<(f64, f64)>,
     /// High and low number of the inertia's grid.
     pub inertia_grid: (f64, f64),
 }
 
 impl Partial {
-    /// The partial of no rows, for `scale` and the centers in `packed`.
+    /// The partial of no rows, for `scale` and the centers in `packed`, without an inertia.
     pub(crate) fn empty<T: Element>(scale: &Scale, packed: &Packed<T>) -> Result<Self> {
         Ok(Self {
             sums: ExactTable::new(packed.k(), scale.n_features() + 1)?,
-            inertia: ExactSum::default(),
+            inertia: None,
             n_rows: 0,
             most_rows: scale.n_rows,
             grids: scale.grids()?,
@@ -92,17 +93,17 @@ impl Partial {
             .collect()
     }
 
-    /// Weighted sum of squared distances to the centers used, rounded once.
+    /// Weighted sum of squared distances to the centers used, rounded once; `None` where it was not asked for.
     #[must_use]
-    pub fn inertia(&self) -> f64 {
-        self.inertia.value()
+    pub fn inertia(&self) -> Option<f64> {
+        self.inertia.map(ExactSum::value)
     }
 
-    /// Adds the rows of another partial.
+    /// Adds the rows of another partial. Both have an inertia, or neither.
     ///
     /// # Errors
     /// [`Error::ScaleMismatch`] unless both were computed with the same scale and centers, or if they have more rows
-    /// together than the scale.
+    /// together than the scale, or if one of them alone has an inertia.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         let same = self.n_clusters == other.n_clusters
             && self.most_rows == other.most_rows
@@ -118,8 +119,16 @@ impl Partial {
                 "the partials have more rows than their scale",
             ));
         }
+        match (&mut self.inertia, other.inertia) {
+            (None, None) => {}
+            (Some(inertia), Some(other)) => inertia.merge(other),
+            _ => {
+                return Err(Error::ScaleMismatch(
+                    "one of the partials was computed without its inertia",
+                ));
+            }
+        }
         self.sums.merge(&other.sums);
-        self.inertia.merge(other.inertia);
         self.n_rows += other.n_rows;
         Ok(())
     }
@@ -165,7 +174,7 @@ impl Partial {
             most_rows: self.most_rows,
             sums: self.sums.to_parts(),
             grids: self.grids.to_parts(),
-            inertia: (self.inertia.high, self.inertia.low),
+            inertia: self.inertia.map(|inertia| (inertia.high, inertia.low)),
             inertia_grid: self.inertia_grid.parts(),
         }
     }
@@ -194,7 +203,7 @@ impl Partial {
             }
         }
         let tables = [&parts.sums.0, &parts.sums.1, &parts.grids.0, &parts.grids.1];
-        let pairs = [parts.inertia, parts.inertia_grid];
+        let pairs = [parts.inertia.unwrap_or_default(), parts.inertia_grid];
         let finite = tables.into_iter().flatten().all(|x| x.is_finite())
             && pairs
                 .iter()
@@ -211,10 +220,7 @@ impl Partial {
         }
         Ok(Self {
             sums: ExactTable::from_parts((&parts.sums.0, &parts.sums.1), columns)?,
-            inertia: ExactSum {
-                high: parts.inertia.0,
-                low: parts.inertia.1,
-            },
+            inertia: (parts.inertia).map(|(high, low)| ExactSum { high, low }),
             n_rows: parts.n_rows,
             most_rows: parts.most_rows,
             grids: Grids::from_parts(&parts.grids.0, &parts.grids.1)?,

@@ -242,7 +242,7 @@ fn a_damaged_partial_is_refused() {
         |parts: &mut PartialParts| parts.n_rows = 3,
         |parts: &mut PartialParts| parts.sums.1[0] = f64::NAN,
         |parts: &mut PartialParts| parts.grids.0[0] = f64::INFINITY,
-        |parts: &mut PartialParts| parts.inertia.0 = f64::NAN,
+        |parts: &mut PartialParts| parts.inertia = Some((f64::NAN, 0.0)),
         |parts: &mut PartialParts| parts.inertia_grid.1 = f64::NAN,
     ] {
         let mut parts = partial.clone().into_parts();

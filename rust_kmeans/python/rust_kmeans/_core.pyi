@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BlockRun",
+    "History",
     "Moments",
     "Partial",
     "Scale",
@@ -130,13 +132,68 @@ class Partial:
 
     @property
     def inertia(self) -> float:
-        """Weighted sum of squared distances to the centers used."""
+        """Weighted sum of squared distances to the centers used; `ValueError` if it was not asked for."""
 
     def merge(self, other: Partial) -> Partial:
         """Return the partial of the rows of both; `ValueError` unless scale and centers were the same."""
 
     def centers(self, old: NDArray[_Float]) -> NDArray[_Float]:
         """Return the means, shape (n_clusters, n_features); a cluster without weight keeps `old`."""
+
+@final
+class BlockRun:
+    """What one run knows of one block of rows: labels, bounds and exact sums.
+
+    X and `sample_weight` are referred to, not copied, and must not change. A lost one is computed again by two
+    steps, to the centers before the present ones and to these.
+    """
+
+    def __new__(
+        cls,
+        X: NDArray[_Float],
+        sample_weight: _Weights,
+        scale: Scale,
+        algorithm: _Algorithm = "auto",
+        *,
+        check: bool = True,
+        n_threads: int | None = 1,
+    ) -> BlockRun:
+        """Start without labels; `scale` and `check` as in `assign_block`."""
+
+    def step(
+        self, centers: NDArray[_Float], n_threads: int | None = 1, *, inertia: bool = False
+    ) -> tuple[Partial, int]:
+        """Find the labels under `centers`; return the partial and how many labels changed, at first all.
+
+        The partial has an inertia only if asked for, which costs a look at all rows. The centers of the last
+        step give that one's answer again.
+        """
+
+    def farthest_rows(
+        self, count: int, n_threads: int | None = 1
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int32]]:
+        """Return squared distances, indices and labels of the rows farthest from the last centers, in order."""
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Label of each row after the last step, shape (n_samples,); -1 before the first. A copy."""
+
+    @property
+    def algorithm(self) -> Literal["lloyd", "hamerly", "yinyang"]:
+        """What has proved labels, "lloyd" if nothing has."""
+
+@final
+class History:
+    """What the inertia of each iteration of a fit over blocks follows from, for the bits of `fit`."""
+
+    def __new__(cls, scale: Scale) -> History:
+        """Start with no iteration; `scale` is that of all rows."""
+
+    def add(self, centers: NDArray[_Float], partial: Partial) -> None:
+        """Note an iteration: the centers that labels were found with, and the merged partial."""
+
+    def inertias(self, centers: NDArray[_Float], partial: Partial) -> NDArray[np.float64]:
+        """Return the inertia of each iteration, given the last step's centers and merged partial."""
 
 @final
 class Moments:

@@ -1,0 +1,225 @@
+"""What a fit reads: Dask arrays and data frames as blocks of rows, and the weights that go with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import dask
+import dask.array as da
+import numpy as np
+
+from rust_kmeans._data import FLOATS, Floats
+
+#: Dask's own types are not known to type checkers.
+Collection = Any
+Compute = Callable[[list[Any]], list[Any]]
+
+
+class Place(NamedTuple):
+    """Where a block stands in X: its chunk, the number of its first row, how many rows it has."""
+
+    chunk: int
+    first_row: int
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A block that can be read: its place, and its rows and (if there are any) weights, each delayed."""
+
+    place: Place
+    parts: list[Any]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """X as an array, and what scikit-learn's checks of features read.
+
+    Parameters
+    ----------
+    array : dask.array.Array of shape (n_samples, n_features), float32 or float64
+        The rows; chunks may be unknown, features lie in one chunk.
+    meta : ndarray or data frame of no rows
+        Number and names of the features.
+    lengths : callable or None
+        Of a data frame, returns delayed numbers of rows of its partitions, from one column.
+    """
+
+    array: da.Array
+    meta: Any
+    lengths: Callable[[], list[Any]] | None = None
+
+
+def is_lazy(X: object) -> bool:
+    """Return whether X is one of Dask's collections."""
+    return bool(dask.is_dask_collection(X))
+
+
+def samples(X: Collection, dtype: np.dtype[Any] | None = None) -> Samples:
+    """Return a Dask array or data frame as samples.
+
+    Parameters
+    ----------
+    X : dask.array.Array or dask.dataframe.DataFrame
+        The samples.
+    dtype : dtype, default=None
+        What they are converted to; None for float32 if they are, else float64.
+
+    Raises
+    ------
+    ValueError
+        If X is not two-dimensional, has no features, or its features lie in several chunks.
+    TypeError
+        If X is no such collection or does not hold numbers.
+    """
+    if not (is_lazy(X) and hasattr(X, "to_delayed") and hasattr(X, "ndim")):
+        msg = (
+            f"X is a {type(X).__name__}: rust_kmeans.dask takes Dask arrays and data frames; "
+            "for data in memory use rust_kmeans.KMeans, or dask.array.from_array(X)."
+        )
+        raise TypeError(msg)
+    if X.ndim != 2:
+        msg = f"X has {X.ndim} dimension(s): it must have two, (n_samples, n_features)."
+        raise ValueError(msg)
+    if hasattr(X, "columns"):
+        return _of_frame(X, dtype)
+    if not isinstance(X._meta, np.ndarray):
+        msg = (
+            f"The chunks of X are of type {type(X._meta).__name__}: they must be NumPy arrays; "
+            "for sparse chunks call X.map_blocks(lambda chunk: chunk.toarray()) first."
+        )
+        raise TypeError(msg)
+    if X.dtype.kind not in "biufO":
+        msg = f"X has dtype {X.dtype}: k-means needs real numbers."
+        raise TypeError(msg)
+    if math.isnan(X.shape[1]):
+        msg = "The number of features of X is unknown: call X.compute_chunk_sizes() first."
+        raise ValueError(msg)
+    if X.shape[1] == 0:
+        msg = f"X has shape {X.shape}: at least one feature is needed."
+        raise ValueError(msg)
+    if X.numblocks[1] > 1:
+        msg = (
+            f"The features of X lie in {X.numblocks[1]} chunks: a sample must lie in one; "
+            "call X.rechunk({1: -1}) first."
+        )
+        raise ValueError(msg)
+    if dtype is None:
+        dtype = X.dtype if X.dtype in FLOATS else np.dtype(np.float64)
+    return Samples(X.astype(dtype, copy=False), np.empty((0, X.shape[1]), dtype))
+
+
+def sizes_of(X: Samples, compute: Compute) -> list[int]:
+    """Return the number of rows of each chunk, computed where it is unknown.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows.
+    """
+    sizes: list[Any] = list(X.array.chunks[0])
+    if any(math.isnan(size) for size in sizes):
+        lengths = _lengths(X.array) if X.lengths is None else X.lengths()
+        sizes = compute(lengths)
+    if sum(sizes) == 0:
+        msg = f"X has shape (0, {X.array.shape[1]}): at least one sample is needed."
+        raise ValueError(msg)
+    return [int(size) for size in sizes]
+
+
+def sources(X: da.Array, sizes: Sequence[int], sample_weight: object, compute: Compute) -> list[Source]:
+    """Return the blocks of X that have rows.
+
+    Parameters
+    ----------
+    X : dask.array.Array of shape (n_samples, n_features)
+        The samples.
+    sizes : sequence of int
+        Rows of each chunk.
+    sample_weight : dask array, series, array-like of shape (n_samples,), or None
+        Weights, cut however they are.
+    compute : callable
+        Computes delayed values.
+
+    Raises
+    ------
+    ValueError
+        For weights of another shape.
+    """
+    firsts = [0, *accumulate(sizes)]
+    places = [Place(i, firsts[i], size) for i, size in enumerate(sizes)]
+    chunks = X.to_delayed().ravel().tolist()
+    if sample_weight is None:
+        return [Source(place, [chunk]) for place, chunk in zip(places, chunks, strict=True) if place.n_rows]
+    filled = [(place, chunk) for place, chunk in zip(places, chunks, strict=True) if place.n_rows]
+    weights = _weights(sample_weight, [place for place, _ in filled], compute)
+    return [Source(place, [chunk, part]) for (place, chunk), part in zip(filled, weights, strict=True)]
+
+
+def _of_frame(X: Collection, dtype: np.dtype[Any] | None) -> Samples:
+    from pandas.api.types import is_complex_dtype, is_numeric_dtype
+
+    if len(X.columns) == 0:
+        msg = "X has no columns: at least one feature is needed."
+        raise ValueError(msg)
+    for name, kind in X.dtypes.items():
+        if not is_numeric_dtype(kind) or is_complex_dtype(kind):
+            msg = f"Column {name!r} of X has dtype {kind}: k-means needs real numbers; encode it or drop it."
+            raise TypeError(msg)
+    if dtype is None:
+        dtype = np.dtype(np.float32 if all(kind == np.float32 for kind in X.dtypes) else np.float64)
+    shape = (math.nan, len(X.columns))
+    rows = dask.delayed(_rows_of_frame, pure=True)
+    parts = [da.from_delayed(rows(part, dtype), shape=shape, dtype=dtype) for part in X.to_delayed()]
+    array = da.concatenate(parts, allow_unknown_chunksizes=True)
+
+    def lengths() -> list[Any]:
+        return [dask.delayed(len)(part) for part in X[[X.columns[0]]].to_delayed()]
+
+    return Samples(array, X._meta, lengths)
+
+
+def _rows_of_frame(part: Any, dtype: np.dtype[Any]) -> Floats:  # noqa: ANN401  # a data frame
+    rows: Floats = part.to_numpy(dtype=dtype, na_value=np.nan)
+    return rows
+
+
+def _lengths(X: da.Array) -> list[Any]:
+    return [dask.delayed(len)(chunk) for chunk in X.to_delayed().ravel()]
+
+
+def _weights(sample_weight: Any, places: list[Place], compute: Compute) -> Iterator[Any]:  # noqa: ANN401  # whatever users have
+    """Yield the weights of each place, delayed."""
+    n_samples = places[-1].first_row + places[-1].n_rows
+    if not is_lazy(sample_weight):
+        weights = np.asarray(sample_weight, dtype=np.float64)
+        _check_weights(weights.shape, n_samples)
+        for place in places:
+            part = weights[place.first_row : place.first_row + place.n_rows]
+            yield dask.delayed(part, pure=False, traverse=False)
+        return
+    array = sample_weight if isinstance(sample_weight, da.Array) else sample_weight.to_dask_array()
+    if array.ndim != 1:
+        _check_weights(array.shape, n_samples)
+    array = array.astype(np.float64)
+    if any(math.isnan(size) for size in array.chunks[0]):
+        known = tuple(compute(_lengths(array)))
+        array = da.Array(array.dask, array.name, (known,), array.dtype)
+    _check_weights(array.shape, n_samples)
+    sizes = tuple(place.n_rows for place in places)
+    filled = [i for i, size in enumerate(array.chunks[0]) if size > 0]
+    if tuple(array.chunks[0][i] for i in filled) != sizes:
+        array = array.rechunk((sizes,))
+        filled = list(range(len(sizes)))
+    chunks = array.to_delayed()
+    yield from (chunks[i] for i in filled)
+
+
+def _check_weights(shape: tuple[int, ...], n_samples: int) -> None:
+    if shape != (n_samples,):
+        msg = f"sample_weight has shape {shape}: one weight for each sample is needed, shape ({n_samples},)."
+        raise ValueError(msg)

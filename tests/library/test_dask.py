@@ -1,0 +1,465 @@
+"""`rust_kmeans.dask.KMeans` is `rust_kmeans.KMeans`, bit for bit, whatever the chunks and the scheduler."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+pytest.importorskip("distributed")
+
+import dask
+import dask.array as da
+import distributed
+import pandas as pd
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+import rust_kmeans
+from rust_kmeans import MiniBatchKMeans
+from rust_kmeans.dask import KMeans
+from rust_kmeans.dask._groups import split
+
+Floats = NDArray[Any]
+D = 3
+
+
+def samples(n: int = 600, seed: int = 0, dtype: str = "float64") -> Floats:
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=(n, D)) + 4 * rng.integers(-1, 2, size=(n, D))).astype(dtype)
+
+
+def chunked(X: Floats, rows: tuple[int, ...]) -> da.Array:
+    """Cut an array by rows; `from_array` makes no empty chunks, so these are put between."""
+    parts = [
+        da.from_array(X[first:last], chunks=(max(1, last - first), *X.shape[1:]))
+        for first, last in pairwise(np.cumsum((0, *rows)))
+    ]
+    return da.concatenate(parts, allow_unknown_chunksizes=True)
+
+
+def frame(X: Floats, n_parts: int = 3) -> Any:
+    import dask.dataframe as dd
+
+    return dd.from_pandas(pd.DataFrame(X, columns=list("abcdef")[: X.shape[1]]), npartitions=n_parts)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Two worker processes of two threads."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=2,
+            host="127.0.0.1",
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as started,
+    ):
+        yield started
+
+
+def assert_same_fit(lazy: Any, in_memory: Any) -> None:
+    np.testing.assert_array_equal(lazy.cluster_centers_, in_memory.cluster_centers_)
+    assert lazy.cluster_centers_.dtype == in_memory.cluster_centers_.dtype
+    np.testing.assert_array_equal(lazy.labels_.compute(), in_memory.labels_)
+    assert lazy.inertia_ == in_memory.inertia_
+    assert lazy.n_iter_ == in_memory.n_iter_
+    np.testing.assert_array_equal(lazy.inertia_history_, in_memory.inertia_history_)
+
+
+def quietly(model: Any, *args: Any, **kwargs: Any) -> Any:
+    """Fit without the warning of fewer distinct clusters than asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(*args, **kwargs)
+
+
+def start_with_empty_clusters(X: Floats, n_clusters: int) -> Floats:
+    start = X[:n_clusters].copy()
+    start[n_clusters // 2 :] = 1e3
+    return start
+
+
+cases = {
+    "cuts": st.lists(st.integers(0, 900), max_size=5),
+    "n": st.integers(12, 900),
+    "k": st.integers(1, 12),
+    "dtype": st.sampled_from(["float32", "float64"]),
+    "tol": st.sampled_from([0.0, 1e-3]),
+    "is_weighted": st.booleans(),
+    "has_empty": st.booleans(),
+    "persist": st.sampled_from([None, False]),
+    "n_threads": st.sampled_from([None, 1, 2]),
+    "seed": st.integers(0, 1000),
+}
+
+
+def check_fit(
+    *,
+    cuts: list[int],
+    n: int,
+    k: int,
+    dtype: str,
+    tol: float,
+    is_weighted: bool,
+    has_empty: bool,
+    persist: bool | None,
+    n_threads: int | None,
+    seed: int,
+) -> None:
+    X = samples(n, seed, dtype)
+    weights = np.random.default_rng(seed).integers(1, 4, size=n) / 2 if is_weighted else None
+    start = start_with_empty_clusters(X, k) if has_empty else X[:k]
+    edges = np.diff([0, *sorted(min(cut, n) for cut in cuts), n]).tolist()
+    of_weights = None if weights is None else chunked(weights, (n // 3, n - n // 3))
+    parameters: dict[str, Any] = {"init": start, "tol": tol, "max_iter": 25, "n_threads": n_threads}
+    lazy = KMeans(k, **parameters, persist=persist)
+    quietly(lazy, chunked(X, tuple(edges)), sample_weight=of_weights)
+    in_memory = quietly(rust_kmeans.KMeans(k, **parameters), X, sample_weight=weights)
+    assert_same_fit(lazy, in_memory)
+    assert lazy.persisted_ == (persist is None)
+
+
+@settings(max_examples=40, deadline=None)
+@given(scheduler=st.sampled_from(["threads", "synchronous"]), **cases)
+def test_a_fit_in_this_process_is_the_fit_in_memory_bit_for_bit(scheduler: str, **case: Any) -> None:
+    with dask.config.set(scheduler=scheduler, num_workers=2):
+        check_fit(**case)
+
+
+def test_a_fit_on_a_cluster_is_the_fit_in_memory_bit_for_bit(client: Any) -> None:
+    @settings(max_examples=12, deadline=None)
+    @given(**cases)
+    def check(**case: Any) -> None:
+        check_fit(**case)
+
+    with client.as_current():
+        check()
+
+
+def test_a_fit_on_the_scheduler_of_processes_is_the_fit_in_memory() -> None:
+    X = samples()
+    with dask.config.set(scheduler="processes", num_workers=2):
+        lazy = KMeans(5, init=X[:5]).fit(chunked(X, (200, 400)))
+        assert_same_fit(lazy, rust_kmeans.KMeans(5, init=X[:5]).fit(X))
+
+
+@pytest.mark.parametrize("init", ["random", "k-means++", "k-means||"])
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_starting_centers_do_not_depend_on_chunks(init: str, is_weighted: bool, client: Any) -> None:
+    X = samples(500)
+    weights = np.arange(500.0) if is_weighted else None
+    model = KMeans(6, init=init, n_init=2, random_state=3)
+    fits = [
+        clone(model).fit(chunked(X, rows), sample_weight=weights)
+        for rows in ((500,), (0, 1, 2, 497), (50,) * 10)
+    ]
+    with client.as_current():
+        fits.append(clone(model).fit(chunked(X, (250, 250)), sample_weight=weights))
+    for fit in fits[1:]:
+        np.testing.assert_array_equal(fit.cluster_centers_, fits[0].cluster_centers_)
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_random_starting_centers_are_those_of_the_local_fit(is_weighted: bool) -> None:
+    X = samples(500)
+    weights = np.arange(500.0) if is_weighted else None
+    parameters: dict[str, Any] = {"init": "random", "n_init": 3, "random_state": 1}
+    lazy = KMeans(6, **parameters).fit(chunked(X, (100, 400)), sample_weight=weights)
+    assert_same_fit(lazy, rust_kmeans.KMeans(6, **parameters).fit(X, sample_weight=weights))
+
+
+def test_a_callable_is_given_the_lazy_array() -> None:
+    X = samples()
+    seen: list[Any] = []
+
+    def first_rows(array: da.Array, n_clusters: int, random_state: np.random.RandomState) -> da.Array:
+        seen.append((array, n_clusters, random_state))
+        return array[:n_clusters]
+
+    lazy = KMeans(4, init=first_rows, n_init=1, random_state=0).fit(chunked(X, (300, 300)))
+    assert_same_fit(lazy, rust_kmeans.KMeans(4, init=X[:4]).fit(X))
+    assert isinstance(seen[0][0], da.Array)
+
+
+def test_chunks_of_unknown_size_are_computed_and_labels_know_theirs(client: Any) -> None:
+    X = samples()
+    lazy = chunked(X, (200, 400))
+    known = X[X[:, 0] > 0]
+    expected = rust_kmeans.KMeans(3, init=known[:3]).fit(known)
+    for where in (None, client):
+        with where.as_current() if where else dask.config.set(scheduler="threads"):
+            model = KMeans(3, init=known[:3]).fit(lazy[lazy[:, 0] > 0])
+            assert_same_fit(model, expected)
+            assert model.labels_.shape == (len(known),)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+def test_a_data_frame_is_its_array_with_names(dtype: str) -> None:
+    X = (10 * samples()).astype(dtype)
+    model = KMeans(4, init=X[:4]).fit(frame(X))
+    assert_same_fit(model, rust_kmeans.KMeans(4, init=X[:4].astype(float)).fit(X))
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert model.n_features_in_ == D
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame(X).rename(columns={"a": "z"}))
+
+
+def test_weights_are_aligned_however_they_are_cut(tmp_path: Path) -> None:
+    X = samples()
+    weights = np.arange(600.0)
+    expected = rust_kmeans.KMeans(4, init=X[:4]).fit(X, sample_weight=weights)
+    series = frame(np.column_stack([X, weights]), 7)
+    for sample_weight in (
+        weights,
+        weights.tolist(),
+        chunked(weights, (0, 600)),
+        chunked(weights, (1, 99, 500)),
+        chunked(weights, (100, 500))[chunked(weights, (100, 500)) >= 0],
+        series["d"],
+    ):
+        model = KMeans(4, init=X[:4]).fit(chunked(X, (300, 0, 300)), sample_weight=sample_weight)
+        assert_same_fit(model, expected)
+    assert_same_fit(KMeans(4, init=X[:4]).fit(series[["a", "b", "c"]], sample_weight=series["d"]), expected)
+
+
+def test_weights_of_another_length_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"sample_weight has shape \(5,\).*shape \(600,\)"):
+        KMeans(2).fit(chunked(samples(), (600,)), sample_weight=np.ones(5))
+    with pytest.raises(ValueError, match="every sample_weight is zero"):
+        KMeans(2).fit(chunked(samples(), (600,)), sample_weight=np.zeros(600))
+
+
+def test_parquet_and_csv_are_read(tmp_path: Path) -> None:
+    import dask.dataframe as dd
+
+    X = samples()
+    frame(X).to_parquet(tmp_path / "parquet")
+    frame(X).to_csv(str(tmp_path / "*.csv"), index=False, float_format="%.17g")
+    expected = rust_kmeans.KMeans(4, init=X[:4]).fit(X)
+    for persist in (None, False):
+        model = KMeans(4, init=X[:4], persist=persist)
+        assert_same_fit(clone(model).fit(dd.read_parquet(tmp_path / "parquet")), expected)
+        assert_same_fit(clone(model).fit(dd.read_csv(str(tmp_path / "*.csv"))), expected)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused_naming_block_row_and_column(bad: float, client: Any) -> None:
+    X = samples()
+    X[450, 1] = bad
+    for where in (None, client):
+        for persist in (None, False):
+            with (
+                where.as_current() if where else dask.config.set(scheduler="threads"),
+                pytest.raises(ValueError, match=r"Block 2 of X \(rows 400 to 599\): .*row 50\b.*column 1\b"),
+            ):
+                KMeans(4, persist=persist).fit(chunked(X, (200, 200, 200)))
+
+
+def refused() -> dict[str, tuple[Any, type[Exception], str]]:
+    text = pd.DataFrame({"a": [1.0, 2.0], "name": ["x", "y"]})
+    import dask.dataframe as dd
+
+    return {
+        "column chunks": (da.zeros((9, 4), chunks=(9, 2)), ValueError, r"call X\.rechunk\(\{1: -1\}\) first"),
+        "few rows": (da.zeros((3, 2)), ValueError, "n_samples=3 should be >= n_clusters=4"),
+        "no rows": (da.zeros((0, 2)), ValueError, "at least one sample"),
+        "one dimension": (da.zeros(5), ValueError, "it must have two"),
+        "no features": (da.zeros((5, 0)), ValueError, "at least one feature"),
+        "NumPy": (np.zeros((5, 2)), TypeError, r"dask\.array\.from_array"),
+        "text": (dd.from_pandas(text, npartitions=1), TypeError, "Column 'name' of X"),
+        "complex": (da.zeros((5, 2), dtype=complex), TypeError, "real numbers"),
+    }
+
+
+@pytest.mark.parametrize("name", refused())
+def test_what_cannot_be_clustered_is_refused_with_the_remedy(name: str) -> None:
+    X, error, message = refused()[name]
+    with pytest.raises(error, match=message):
+        KMeans(4).fit(X)
+
+
+def test_rows_that_change_between_two_passes_are_refused(tmp_path: Path) -> None:
+    marker = tmp_path / "read"
+
+    def read() -> Floats:
+        rows = 10 if marker.exists() else 20
+        marker.touch()
+        return samples(rows)
+
+    X = da.from_delayed(dask.delayed(read, pure=False)(), shape=(20, D), dtype=float)
+    with pytest.raises(ValueError, match="Chunk 0 of X had 20 rows at first and has 10 now"):
+        KMeans(2, persist=False).fit(X)
+
+
+def test_results_are_lazy_with_the_right_meta() -> None:
+    X = samples(dtype="float32")
+    lazy = chunked(X, (0, 250, 350))
+    model = KMeans(4, init=X[:4]).fit(lazy)
+    local = rust_kmeans.KMeans(4, init=X[:4]).fit(X)
+    labels, distances, score = model.predict(lazy), model.transform(lazy), model.score(lazy)
+    for array, shape, dtype, chunks in (
+        (model.labels_, (600,), np.int32, ((0, 250, 350),)),
+        (labels, (600,), np.int32, ((0, 250, 350),)),
+        (distances, (600, 4), np.float32, ((0, 250, 350), (4,))),
+        (score, (), np.float64, ()),
+    ):
+        assert isinstance(array, da.Array)
+        assert (array.shape, array.dtype, array.chunks) == (shape, dtype, chunks)
+        assert array.compute().dtype == array._meta.dtype == dtype
+    np.testing.assert_array_equal(labels.compute(), local.labels_)
+    np.testing.assert_allclose(distances.compute(), local.transform(X), rtol=1e-4, atol=1e-3)
+    assert float(score) == pytest.approx(local.score(X), rel=1e-12)
+    weights = np.arange(600.0)
+    weighted = model.score(lazy[lazy[:, 0] < 99], sample_weight=weights)
+    assert float(weighted) == pytest.approx(local.score(X, sample_weight=weights), rel=1e-12)
+    np.testing.assert_array_equal(model.fit_predict(lazy).compute(), local.labels_)
+
+
+def test_data_in_memory_give_results_in_memory() -> None:
+    X = samples()
+    model = KMeans(4, init=X[:4]).fit(chunked(X, (600,)))
+    local = rust_kmeans.KMeans(4, init=X[:4]).fit(X)
+    np.testing.assert_array_equal(model.predict(X), local.predict(X))
+    np.testing.assert_array_equal(model.transform(X), local.transform(X))
+    assert model.score(X) == local.score(X)
+
+
+def test_lazy_results_refuse_other_features_at_once() -> None:
+    model = KMeans(2).fit(chunked(samples(), (600,)))
+    with pytest.raises(ValueError, match="expecting 3 features"):
+        model.predict(da.zeros((5, 4)))
+
+
+def test_a_stream_of_blocks_takes_the_steps_of_the_mini_batches() -> None:
+    X = samples()
+    weights = np.arange(1.0, 601.0)
+    lazy = KMeans(4, random_state=0).partial_fit(chunked(X, (300, 0, 100, 200)), sample_weight=weights)
+    lazy.partial_fit(X[:50])
+    expected = MiniBatchKMeans(4, random_state=0)
+    for first, last in ((0, 300), (300, 400), (400, 600)):
+        expected.partial_fit(X[first:last], sample_weight=weights[first:last])
+    expected.partial_fit(X[:50])
+    np.testing.assert_array_equal(lazy.cluster_centers_, expected.cluster_centers_)
+    assert lazy.n_steps_ == 4
+    np.testing.assert_array_equal(lazy.predict(chunked(X, (600,))).compute(), expected.predict(X))
+
+
+def test_a_stream_goes_on_from_a_fit() -> None:
+    X = samples()
+    model = KMeans(4, random_state=0).fit(chunked(X, (600,)))
+    before = model.cluster_centers_.copy()
+    model.partial_fit(chunked(X + 0.01, (300, 300)))
+    # Centers of 600 samples move little by as many again.
+    np.testing.assert_allclose(model.cluster_centers_, before, atol=0.5)
+    assert not np.array_equal(model.cluster_centers_, before)
+    assert not hasattr(model, "labels_")
+
+
+def test_an_estimator_can_be_cloned_and_pickled_without_its_lazy_labels() -> None:
+    X = samples()
+    model = KMeans(4, init="random", random_state=0, persist=False).fit(chunked(X, (600,)))
+    assert clone(model).get_params() == model.get_params()
+    loaded = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert not hasattr(loaded, "labels_")
+    assert hasattr(model, "labels_")
+
+
+def test_fewer_distinct_samples_than_clusters_give_a_warning() -> None:
+    with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(1\)"):
+        KMeans(2, init=np.ones((2, 2))).fit(da.ones((10, 2), chunks=(5, 2)))
+
+
+def test_verbose_prints_each_iteration_and_why_a_run_converged(capsys: pytest.CaptureFixture[str]) -> None:
+    model = KMeans(4, tol=0, random_state=0, verbose=1).fit(chunked(samples(), (300, 300)))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Iteration 0, inertia ")
+    assert lines[-1] == f"Converged at iteration {model.n_iter_ - 1}: strict convergence."
+
+
+def test_a_fit_leaves_nothing_on_the_cluster(client: Any) -> None:
+    X = chunked(samples(), (300, 300))
+    with client.as_current():
+        KMeans(4, random_state=0).fit(X)
+        with pytest.raises(ValueError, match="NaN"):
+            KMeans(4).fit(X.map_blocks(lambda chunk: chunk * np.nan, dtype=float))
+    assert_nothing_left(client)
+
+
+def assert_nothing_left(client: Any) -> None:
+    """Wait until scheduler and workers hold no data, or fail."""
+    deadline = distributed.utils.Deadline.after(20)
+    while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+        assert not deadline.expired, client.run_on_scheduler(
+            lambda dask_scheduler: list(dask_scheduler.tasks)
+        )
+    assert not any(client.run(lambda dask_worker: len(dask_worker.data)).values())
+
+
+def test_rows_that_workers_hold_already_stay_where_they_are(client: Any) -> None:
+    X = client.persist(chunked(samples(), (150,) * 4))
+    distributed.wait(X)
+    held = client.who_has(X)
+    with client.as_current():
+        model = KMeans(4, init=samples()[:4]).fit(X)
+    assert model.persisted_
+    assert client.who_has(X) == held
+    assert_same_fit_on(client, model, rust_kmeans.KMeans(4, init=samples()[:4]).fit(samples()))
+    del X, model
+
+
+def assert_same_fit_on(client: Any, model: KMeans, expected: Any) -> None:
+    with client.as_current():
+        assert_same_fit(model, expected)
+
+
+def test_large_centers_are_sent_once_and_are_the_same(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rust_kmeans.dask import _groups
+
+    monkeypatch.setattr(_groups, "_SMALL", 1)
+    X = samples()
+    with client.as_current():
+        model = KMeans(4, init=X[:4]).fit(chunked(X, (300, 300)))
+        assert_same_fit(model, rust_kmeans.KMeans(4, init=X[:4]).fit(X))
+    assert_nothing_left(client)
+
+
+@given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=30), n_parts=st.integers(1, 6))
+@settings(max_examples=60, deadline=None)
+def test_parts_are_runs_that_cover_all_rows_evenly(sizes: list[int], n_parts: int) -> None:
+    parts = split(sizes, n_parts)
+    assert [position for part in parts for position in part] == list(range(len(sizes)))
+    assert len(parts) <= n_parts
+    # A part is over its share by less than the positions at its two ends.
+    for part in parts:
+        assert sum(sizes[i] for i in part) < sum(sizes) / n_parts + max(sizes)
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_the_package_does_not_import_dask_until_asked() -> None:
+    done = run_python("import rust_kmeans, sys; sys.exit('dask' in sys.modules)")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("missing", ["dask", "distributed"])
+def test_a_missing_dask_is_one_error_with_the_remedy(missing: str) -> None:
+    done = run_python(f"import sys; sys.modules[{missing!r}] = None; import rust_kmeans.dask")
+    assert done.returncode == 1
+    assert 'pip install "rust_kmeans[dask]"' in done.stderr.splitlines()[-1]

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import json
 import math
 import os
@@ -52,20 +53,6 @@ WARM_UP_ROWS = 2048
 BASELINE = "sklearn-lloyd"
 #: Characters of a reason: some libraries print arrays into their exceptions.
 MAX_REASON = 500
-
-Rows = Annotated[str, typer.Option("--rows", help="Samples, as 500000 or 5e5.")]
-Features = Annotated[str, typer.Option("--features", help="Features.")]
-Clusters = Annotated[str, typer.Option("--clusters", help="Clusters, generated and asked for.")]
-Chunk = Annotated[str, typer.Option("--chunk", help="Rows of a chunk.")]
-Spread = Annotated[float, typer.Option("--spread", help="Standard deviation of a blob.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="float32 or float64.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the data and of the libraries.")]
-Repeats = Annotated[str, typer.Option("--repeats", help="Fits of each; each is a row.")]
-Plot = Annotated[Path | None, typer.Option("--plot", help="Picture of the clusters [beside the rows].")]
-Results = Annotated[Path, typer.Option("--results", help="Folder of the results.")]
-Report = Annotated[
-    Path | None, typer.Option("--report", help="Dask's performance report of one more fit, an .html file.")
-]
 
 
 @dataclass(frozen=True)
@@ -131,17 +118,19 @@ class Contender:
 
 def read_options(
     *,
-    rows: str,
-    features: str,
-    clusters: str,
-    chunk: str,
-    spread: float,
-    dtype: str,
-    seed: int,
-    repeats: str,
-    plot: Path | None,
-    results: Path,
-    report: Path | None,
+    rows: Annotated[str, typer.Option(help="Samples, as 500000 or 5e5.")] = "5e5",
+    features: Annotated[str, typer.Option(help="Features.")] = "2",
+    clusters: Annotated[str, typer.Option(help="Clusters, generated and asked for.")] = "4",
+    chunk: Annotated[str, typer.Option(help="Rows of a chunk.")] = "1e5",
+    spread: Annotated[float, typer.Option(help="Standard deviation of a blob.")] = 2.0,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    seed: Annotated[int, typer.Option(help="Seed of the data and of the libraries.")] = 0,
+    repeats: Annotated[str, typer.Option(help="Fits of each; each is a row.")] = "1",
+    plot: Annotated[Path | None, typer.Option(help="Picture of the clusters [beside the rows].")] = None,
+    results: Annotated[Path, typer.Option(help="Folder of the results.")] = ROOT / "results",
+    report: Annotated[
+        Path | None, typer.Option(help="Dask's performance report of one more fit, an .html file.")
+    ] = None,
 ) -> Options:
     """Return checked options.
 
@@ -177,7 +166,15 @@ def read_options(
 
 
 def program(name: str, command: Callable[..., None]) -> int:
-    """Run one of the programs; a user's mistake is one line and exit code 2."""
+    """Run one of the programs; a user's mistake is one line and exit code 2.
+
+    Parameters
+    ----------
+    name : str
+        Of its module.
+    command : callable
+        Called as ``command(options, **own)``: the `Options`, and options of its own, typed for typer.
+    """
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     app = typer.Typer(
@@ -186,7 +183,7 @@ def program(name: str, command: Callable[..., None]) -> int:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.command()(command)
+    app.command()(_with_shared_options(command))
     try:
         return int(app(sys.argv[1:], prog_name=f"python -m dask_impl.{name}", standalone_mode=False) or 0)
     except UserError as error:
@@ -441,6 +438,28 @@ def _warm_up(X: da.Array, gathered: FloatArray, options: Options, client: Client
     part = client.persist(da.concatenate([block[:rows] for block in X.blocks.ravel()]))
     for contender in CONTENDERS:
         _timed(contender, gathered[:rows] if contender.gathered else part, options, options.seed, client)
+
+
+def _with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a function whose signature, which typer reads, has those of `read_options` too."""
+    own, shared = (
+        [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(function, eval_str=True).parameters.values()
+            if parameter.name != "options"
+        ]
+        for function in (command, read_options)
+    )
+
+    def whole(**words: object) -> None:
+        ours = {parameter.name: words.pop(parameter.name) for parameter in own}
+        # Each word has the type of the option it was read for, which mypy cannot follow.
+        command(read_options(**words), **ours)  # type: ignore[arg-type]
+
+    whole.__doc__ = command.__doc__
+    whole.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
+    whole.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    return whole
 
 
 def _timed(

@@ -37,36 +37,13 @@ LOOPBACK = "127.0.0.1"
 
 
 def main(
+    options: shared.Options,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a running scheduler [processes started here].")
     ] = None,
-    rows: shared.Rows = "5e5",
-    features: shared.Features = "2",
-    clusters: shared.Clusters = "4",
-    chunk: shared.Chunk = "1e5",
-    spread: shared.Spread = 2.0,
-    dtype: shared.Dtype = "float32",
-    seed: shared.Seed = 0,
-    repeats: shared.Repeats = "1",
     workers: Annotated[int | None, typer.Option(help="Worker processes to start [2].")] = None,
-    plot: shared.Plot = None,
-    results: shared.Results = shared.ROOT / "results",
-    report: shared.Report = None,
 ) -> None:
     """Generate blobs with Dask on a cluster and cluster them with three libraries."""
-    options = shared.read_options(
-        rows=rows,
-        features=features,
-        clusters=clusters,
-        chunk=chunk,
-        spread=spread,
-        dtype=dtype,
-        seed=seed,
-        repeats=repeats,
-        plot=plot,
-        results=results,
-        report=report,
-    )
     if scheduler is None:
         if workers is not None and workers < 1:
             raise UserError(f"--workers: {workers} is less than 1")

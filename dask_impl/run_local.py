@@ -19,33 +19,10 @@ if TYPE_CHECKING:
 
 
 def main(
-    rows: shared.Rows = "5e5",
-    features: shared.Features = "2",
-    clusters: shared.Clusters = "4",
-    chunk: shared.Chunk = "1e5",
-    spread: shared.Spread = 2.0,
-    dtype: shared.Dtype = "float32",
-    seed: shared.Seed = 0,
-    repeats: shared.Repeats = "1",
+    options: shared.Options,
     workers: Annotated[int | None, typer.Option(help="Worker processes [all usable cores].")] = None,
-    plot: shared.Plot = None,
-    results: shared.Results = shared.ROOT / "results",
-    report: shared.Report = None,
 ) -> None:
     """Generate blobs with Dask on worker processes of this machine and cluster them with three libraries."""
-    options = shared.read_options(
-        rows=rows,
-        features=features,
-        clusters=clusters,
-        chunk=chunk,
-        spread=spread,
-        dtype=dtype,
-        seed=seed,
-        repeats=repeats,
-        plot=plot,
-        results=results,
-        report=report,
-    )
     if workers is not None and workers < 1:
         raise UserError(f"--workers: {workers} is less than 1")
     shared.compare("local", options, _local_cluster(workers or usable_cores()))

@@ -222,9 +222,9 @@ def compare(where: str, options: Options, cluster: AbstractContextManager[Client
         run = _open_run(where, options, facts, threads)
         X = _persisted(options, client)
         gather_started = perf_counter()
-        gathered = np.asarray(client.compute(X).result())
+        gathered = np.ascontiguousarray(client.compute(X).result())
         gather_seconds = perf_counter() - gather_started
-        sheet = _Sheet(where, options, run, hashlib.sha256(gathered).hexdigest(), threads)
+        sheet = _Sheet(where, options, run, hashlib.sha256(gathered.data).hexdigest(), threads)
         best: tuple[float, FloatArray] | None = None
         _warm_up(X, gathered, options, client)
         for repeat in range(options.repeats):

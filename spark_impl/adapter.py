@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from spark_impl.quality import PREDICTION
 
 if TYPE_CHECKING:
     from py4j.java_gateway import JavaObject
-    from pyspark.ml.clustering import KMeansModel
     from pyspark.sql import DataFrame, SparkSession
 
 #: Iterations of the fit that is thrown away: enough for the JVM to compile the loops over all samples.
@@ -41,7 +40,7 @@ class SparkState:
     session: session.Session
     frame: DataFrame
     vectors: JavaObject | None
-    model: KMeansModel | None = None
+    model: Any = None
 
 
 class SparkKMeans:

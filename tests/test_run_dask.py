@@ -246,5 +246,5 @@ def test_tls_as_the_documentation_sets_it_up_lets_only_its_own_in(
         assert fitted.centers.shape == (3, 2)
         stranger = Security(require_encryption=False, tls_client_cert=None, tls_client_key=None)
         plain = address.replace("tls://", "tcp://")
-        with pytest.raises(OSError, match="TCP|Timed out"):
+        with pytest.raises(OSError, match=r"TCP|Timed out"):
             Client(plain, security=stranger, timeout=2, set_as_default=False)

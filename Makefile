@@ -31,7 +31,7 @@ COUNTER := $(CURDIR)/target/tools-$(GUNGRAUN)/bin/gungraun-runner
 
 MEMCHECK := --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
 
-.PHONY: help bench test test-python test-peers test-rust kernel peers lint constraints docs clean \
+.PHONY: help bench test test-python test-peers test-spark test-rust kernel peers spark lint constraints docs clean \
     instructions instructions-against compare history memcheck fuzz roofline growth wheel sdist test-wheel test-sdist
 
 help:
@@ -43,6 +43,8 @@ help:
 	@echo 'make history  measure the seed matrix, add it to results/history.csv, look for steps'
 	@echo 'make peers    install the libraries of the headline comparison: faiss, scikit-learn-intelex, ...'
 	@echo 'make test-peers    the tests that need them'
+	@echo 'make spark    install PySpark (460 MB to download; Java 17 or newer comes from the system)'
+	@echo 'make test-spark    the tests that run Spark'
 	@echo 'make instructions  count the instructions of the kernel against the last run (needs valgrind)'
 	@echo 'make instructions-against   the same against another revision (BASE=main)'
 	@echo 'make memcheck      run the tests of the core under valgrind'
@@ -65,6 +67,9 @@ test-python: $(KERNEL)
 
 test-peers: $(KERNEL) peers
 	$(BIN)/python -m pytest -m peers
+
+test-spark: $(KERNEL) spark
+	$(BIN)/python -m pytest -m spark
 
 test-rust:
 	cargo test --workspace --locked
@@ -154,9 +159,9 @@ docs: $(KERNEL)
 	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env --builder html docs docs/_build
 
 # uv, because pip installs an extra only together with the project, which is built apart.
-peers: $(DEPENDENCIES)
+peers spark: $(DEPENDENCIES)
 	$(BIN)/uv pip install --quiet --compile-bytecode --constraints constraints.txt \
-	    --requirements pyproject.toml --extra peers
+	    --requirements pyproject.toml --extra $@
 
 constraints: $(DEPENDENCIES)
 	$(BIN)/uv pip compile pyproject.toml --group bench --group dev --group docs --all-extras --universal \

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness import bench, compare, datasets, environment, headline, record, terminal, versions
+from harness import bench, compare, datasets, environment, headline, record, scaling, terminal, versions
 from harness.errors import UserError
 from harness.isolate import Limits, probe
 from harness.record import Row
@@ -38,7 +38,9 @@ from harness.scenario import (
     SOURCES,
     TRACKS,
     Grid,
+    Summary,
     Track,
+    doublings,
     locate_real,
     parse_axis,
     parse_names,
@@ -112,7 +114,8 @@ def run(
         _option(
             "--preset",
             "seed: n 1e3..1e6 × 2,10,100 features × 2,10,30 clusters; headline: that, real data and a wide "
-            "case, ours beside every peer. Other options keep the part of it they name.",
+            "case, ours beside every peer; scaling: n 1e5..1e7 × 10 features × 10,30 clusters, Dask and "
+            "Spark on 1, 2, 4, ... workers up to --threads. Other options keep the part they name.",
         ),
     ] = None,
     real: Annotated[
@@ -193,21 +196,18 @@ def run(
     baselines = parse_names(baseline, "--baseline", [entry.name for entry in ENTRIES])
     if len(baselines) != 1:
         raise UserError(f"--baseline: one implementation, not {len(baselines)}")
+    summary = chosen.summary if chosen is not None else "tables"
+    counts = doublings(plan.n_threads) if summary == "scaling" else (plan.n_threads,)
+    plans = [replace(plan, n_threads=count) for count in counts]
     if estimate:
-        terminal.print_estimate(console, plan.measurements(), _known_rows(results))
+        measurements = [one for part in plans for one in part.measurements()]
+        terminal.print_estimate(console, measurements, _known_rows(results))
         return
-    with terminal.Terminal(console) as watcher:
-        command = shlex.join(["python", "runner.py", *sys.argv[1:]])
-        done = bench.execute(
-            plan, cache=CACHE, results=results, fresh=fresh, command=command, watcher=watcher
-        )
-    rows = done.rows()
-    machine = environment.one_line(environment.describe())
-    if chosen is not None and chosen.headline:
-        headline.print_headline(console, rows, baselines[0], machine)
-    else:
-        terminal.print_tables(console, rows, baselines[0], machine)
-    terminal.print_csv_paths(console, done.folder)
+    runs = [_execute(part, results, fresh, console) for part in plans]
+    rows = [row for done in runs for row in done.rows()]
+    _print_summary(summary, console, rows, baselines[0])
+    for done in runs:
+        terminal.print_csv_paths(console, done.folder)
     _refuse_gaps_under_ci(plan, rows)
 
 
@@ -384,6 +384,24 @@ def main(arguments: list[str]) -> int:
     if code == INTERRUPTED:
         sys.stderr.write("interrupted; the same command measures what is missing\n")
     return int(code)
+
+
+def _execute(plan: bench.Plan, results: Path, fresh: bool, console: Console) -> bench.Run:
+    command = shlex.join(["python", "runner.py", *sys.argv[1:]])
+    with terminal.Terminal(console) as watcher:
+        return bench.execute(
+            plan, cache=CACHE, results=results, fresh=fresh, command=command, watcher=watcher
+        )
+
+
+def _print_summary(summary: Summary, console: Console, rows: Sequence[Row], baseline: str) -> None:
+    machine = environment.one_line(environment.describe())
+    if summary == "headline":
+        headline.print_headline(console, rows, baseline, machine)
+    elif summary == "scaling":
+        scaling.print_scaling(console, rows, machine)
+    else:
+        terminal.print_tables(console, rows, baseline, machine)
 
 
 def _console() -> Console:

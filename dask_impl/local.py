@@ -59,10 +59,17 @@ def read_rows(path: Path, first: int, last: int) -> FloatArray:
     return rows
 
 
-def start_cluster(n_workers: int) -> Client:
+def start_cluster(n_workers: int, *, dashboard: bool = False) -> Client:
     """Start single-threaded worker processes on this machine and return their client.
 
-    No dashboard, no port beyond the loopback interface, no memory limit of Dask's: the bench sets its own.
+    No port beyond the loopback interface, no memory limit of Dask's: the bench sets its own.
+
+    Parameters
+    ----------
+    n_workers : int
+        Number of processes.
+    dashboard : bool
+        Whether Dask's dashboard runs; it costs time that the bench would measure.
     """
     from distributed import Client, LocalCluster
 
@@ -74,9 +81,9 @@ def start_cluster(n_workers: int) -> Client:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
-            # Its HTTP server runs all the same: not on a fixed port, and not for other machines.
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+            dashboard_address="127.0.0.1:0" if dashboard else None,
+            # The HTTP server runs without it too: not on a fixed port, and not for other machines.
+            scheduler_kwargs={"dashboard": dashboard, "dashboard_address": "127.0.0.1:0"},
             memory_limit=0,
         )
         return Client(cluster, set_as_default=False)

@@ -33,6 +33,7 @@ LIBRARIES = (
     "mlpack",
     "scikit-learn-intelex",
     "superkmeans",
+    "pyspark",
 )
 #: CPU features that decide which kernel runs.
 FEATURES = ("sse2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "asimd", "sve")

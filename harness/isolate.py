@@ -225,7 +225,12 @@ class _Child:
 
     def _start(self, write_end: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "harness.worker", str(self._job.write()), str(write_end)]
-        variables = {**os.environ, **thread_caps(self._job.spec.n_threads)}
+        variables = {
+            **os.environ,
+            **thread_caps(self._job.spec.n_threads),
+            # Temporary files go with the job's folder, also those of a library that is killed.
+            "TMPDIR": str(self._job.folder),
+        }
         if self._checkout is not None:
             # Before whatever is installed.
             variables["PYTHONPATH"] = str(self._checkout / PACKAGES)

@@ -101,6 +101,13 @@ ENTRIES: tuple[Entry, ...] = (
         ours=True,
     ),
     Entry(
+        "spark",
+        "spark_impl.adapter:spark",
+        "Spark MLlib KMeans, local[n], float64 inside",
+        default=False,
+        extra="spark",
+    ),
+    Entry(
         "faiss",
         "peer_impl.faiss:faiss",
         "faiss Kmeans over all samples",

@@ -16,6 +16,7 @@ Kind = Literal["blobs", "two-gaussians", "mnist", "file"]
 #: What a source is that is no file.
 SOURCES: dict[str, Kind] = {"blobs": "blobs", "two-gaussians": "two-gaussians", "mnist": "mnist"}
 Track = Literal["matched", "default"]
+Summary = Literal["tables", "headline", "scaling"]
 TRACKS: tuple[Track, ...] = ("matched", "default")
 DTYPES = ("float32", "float64")
 
@@ -180,15 +181,16 @@ class Preset:
         On which tracks.
     implementations : str or None
         Comma-separated names; None for the default ones.
-    headline : bool
-        Whether the run ends with the headline summary instead of a table a scenario.
+    summary : {"tables", "headline", "scaling"}
+        What the run ends with: a table a scenario, or one of the summaries. For that of scaling all is
+        measured once for each number of threads of `doublings`.
     """
 
     grids: tuple[Grid, ...]
     quick: tuple[Grid, ...]
     tracks: tuple[Track, ...] = ("matched",)
     implementations: str | None = None
-    headline: bool = False
+    summary: Summary = "tables"
 
 
 #: The seed matrix of the project: n 1e3..1e6, 2 to 100 features, 2 to 30 clusters.
@@ -207,9 +209,28 @@ HEADLINE = Preset(
     tracks=TRACKS,
     implementations="rust,sklearn-lloyd,sklearn-elkan,faiss,faiss-default,sklearnex,superkmeans,"
     "superkmeans-default,mlpack-elkan,mlpack-hamerly,mlpack-dualtree",
-    headline=True,
+    summary="headline",
 )
-PRESETS = {"seed": Preset((SEED_GRID,), (SEED_GRID.quick(),)), "headline": HEADLINE}
+#: From one machine to many: everything that runs on Dask beside Spark and the local kernel.
+SCALING = Preset(
+    grids=(Grid(sizes=(100_000, 1_000_000, 10_000_000), clusters=(10, 30)),),
+    quick=(Grid(sizes=(1_000, 10_000)),),
+    implementations="rust,dask-rust,dask-numpy,dask-ml,spark",
+    summary="scaling",
+)
+PRESETS = {
+    "seed": Preset((SEED_GRID,), (SEED_GRID.quick(),)),
+    "headline": HEADLINE,
+    "scaling": SCALING,
+}
+
+
+def doublings(most: int) -> tuple[int, ...]:
+    """Return 1, 2, 4, ... up to ``most``, which is always the last."""
+    counts = [1]
+    while counts[-1] * 2 < most:
+        counts.append(counts[-1] * 2)
+    return tuple(counts) if most == 1 else (*counts, most)
 
 
 def locate_real(grids: Sequence[Grid], folder: Path | None) -> tuple[tuple[Grid, ...], tuple[str, ...]]:

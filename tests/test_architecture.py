@@ -25,6 +25,7 @@ STEPS = (
     "bench",
     "terminal",
     "headline",
+    "scaling",
     "stats",
     "analysis",
     "report",
@@ -37,7 +38,10 @@ STEPS = (
 )
 #: What an implementation may know of the bench.
 CONTRACT = {"harness.contract", "harness.datasets"}
-IMPLEMENTATIONS = sorted(path for folder in ROOT.glob("*_impl") for path in folder.glob("*.py"))
+#: Beside the implementations and no part of them: programs that write rows of the bench, as its runner does.
+PROGRAMS = {"dask_impl/comparison.py", "dask_impl/run_local.py", "dask_impl/run_cluster.py"}
+FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.glob("*_impl/*.py")}
+IMPLEMENTATIONS = [path for name, path in sorted(FILES.items()) if name not in PROGRAMS]
 
 
 def imports(path: Path) -> set[str]:
@@ -74,6 +78,11 @@ def test_an_implementation_knows_the_contract_alone(path: Path) -> None:
     of_harness = {module for module in imports(path) if module.startswith("harness.")}
     modules = {".".join(module.split(".")[:2]) for module in of_harness}
     assert modules <= CONTRACT
+
+
+@pytest.mark.parametrize("path", IMPLEMENTATIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_no_implementation_knows_the_programs(path: Path) -> None:
+    assert not imports(path) & {name.removesuffix(".py").replace("/", ".") for name in PROGRAMS}
 
 
 def test_the_installed_package_does_not_know_the_checkout() -> None:

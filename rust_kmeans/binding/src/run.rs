@@ -128,7 +128,7 @@ pub(crate) fn checked(settings: Params) -> PyResult<ValidParams> {
 /// Threads and instruction set for a function without a loop.
 pub(crate) fn engine(n_threads: Option<usize>) -> PyResult<(Pool, Isa)> {
     let params = checked(settings(1, 0.0, "auto", n_threads)?)?;
-    let pool = Pool::new(params.n_threads()).map_err(|error| to_python(&error))?;
+    let pool = params.pool().map_err(|error| to_python(&error))?;
     Ok((pool, params.isa()))
 }
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::kernel::Isa;
-use crate::pool::default_threads;
+use crate::pool::{Pool, default_threads, useful_threads};
 
 /// How labels are found; none of them changes a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,6 +118,7 @@ impl Params {
             Some(n_threads) => n_threads,
             None => default_threads().min(MAX_THREADS),
         };
+        let shares_threads = self.n_threads.is_none();
         let isa = match self.isa {
             Some(isa) => isa.check()?,
             None => Isa::choose()?,
@@ -128,6 +129,7 @@ impl Params {
             algorithm: self.algorithm,
             spherical: self.spherical,
             n_threads,
+            shares_threads,
             isa,
         })
     }
@@ -140,7 +142,8 @@ pub struct ValidParams {
     pub(crate) tol: f64,
     pub(crate) algorithm: Algorithm,
     pub(crate) spherical: bool,
-    pub(crate) n_threads: usize,
+    n_threads: usize,
+    shares_threads: bool,
     pub(crate) isa: Isa,
 }
 
@@ -155,6 +158,31 @@ impl ValidParams {
     #[must_use]
     pub fn n_threads(&self) -> usize {
         self.n_threads
+    }
+
+    /// Threads for some rows of `cost` operations each: no more than they are worth, and, unless their number was asked for,
+    /// no more than other pools of this process leave of it.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] if the system refuses.
+    pub(crate) fn pool_for(&self, rows: usize, cost: usize) -> Result<Pool> {
+        self.pool_of(useful_threads(self.n_threads, rows, cost))
+    }
+
+    /// As many threads as the fit may use, unless their number was not asked for and other pools of this process are at work.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] if the system refuses.
+    pub fn pool(&self) -> Result<Pool> {
+        self.pool_of(self.n_threads)
+    }
+
+    fn pool_of(&self, n_threads: usize) -> Result<Pool> {
+        if self.shares_threads {
+            Pool::sharing(n_threads, self.n_threads)
+        } else {
+            Pool::new(n_threads)
+        }
     }
 }
 

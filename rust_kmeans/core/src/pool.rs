@@ -1,6 +1,7 @@
 //! Threads: a private pool, and work handed out in pieces.
 
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 
@@ -78,6 +79,38 @@ impl Workers {
     }
 }
 
+/// Threads of all pools of this process, those that call included, and the process: its number, then 32 bits of theirs.
+/// After a fork none of the parent's threads works in the child.
+static AT_WORK: AtomicU64 = AtomicU64::new(0);
+
+/// Counts threads in: of those wanted as many as all pools together leave of `limit`, at least the calling one.
+fn count_in(wanted: usize, limit: usize) -> usize {
+    let mut granted = wanted;
+    change(|at_work| {
+        granted = wanted.min(limit.saturating_sub(at_work).max(1));
+        at_work + granted
+    });
+    granted
+}
+
+fn count_out(n_threads: usize) {
+    change(|at_work| at_work.saturating_sub(n_threads));
+}
+
+fn change(mut count: impl FnMut(usize) -> usize) {
+    let process = u64::from(process::id()) << 32;
+    let change = |seen: u64| {
+        let at_work = if seen >> 32 == process >> 32 {
+            seen & u64::from(u32::MAX)
+        } else {
+            0
+        };
+        let at_work = count(usize::try_from(at_work).unwrap_or(usize::MAX));
+        Some(process | u64::try_from(at_work).map_or(0, |count| count & u64::from(u32::MAX)))
+    };
+    let _ = AT_WORK.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+}
+
 /// Private worker threads. The calling thread works too, so that one thread needs no pool at all, and interrupts are
 /// checked where Python delivers signals.
 #[derive(Debug)]
@@ -88,6 +121,7 @@ pub struct Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        count_out(self.n_threads);
         if let Some(workers) = self.workers.take() {
             workers.give_back();
         }
@@ -100,12 +134,20 @@ impl Pool {
     /// # Errors
     /// [`Error::Threads`] if the system refuses.
     pub fn new(n_threads: usize) -> Result<Self> {
-        let n_threads = n_threads.max(1);
-        let workers = match n_threads {
-            1 => None,
-            n_threads => Some(Workers::take(n_threads - 1)?),
+        Self::sharing(n_threads, usize::MAX)
+    }
+
+    /// As [`Pool::new`], but all pools of this process together have at most `limit` threads, if the calling ones are not more:
+    /// many fits side by side shall not start as many threads as each would alone.
+    pub(crate) fn sharing(n_threads: usize, limit: usize) -> Result<Self> {
+        let mut pool = Self {
+            workers: None,
+            n_threads: count_in(n_threads.max(1), limit),
         };
-        Ok(Self { workers, n_threads })
+        if pool.n_threads > 1 {
+            pool.workers = Some(Workers::take(pool.n_threads - 1)?);
+        }
+        Ok(pool)
     }
 
     /// Threads that work, the calling one included.

@@ -9,7 +9,7 @@ use crate::lloyd::{Fit, iterate};
 use crate::minibatch::{self, DenseBatches, MiniBatchFit, Progress, Schedule};
 use crate::oversampling::oversample;
 use crate::params::ValidParams;
-use crate::pool::{Pool, cost, useful_threads};
+use crate::pool::{Pool, cost};
 use crate::sampler::Sampler;
 use crate::scale::Scale;
 use crate::seeding::{Seeds, random_rows, spread};
@@ -41,7 +41,7 @@ impl<'a, T: Element> Problem<'a, T> {
     ) -> Result<Self> {
         data.check_shape()?;
         let cost = cost(data.n_columns(), n_clusters);
-        let pool = Pool::new(useful_threads(params.n_threads, data.n_rows(), cost))?;
+        let pool = params.pool_for(data.n_rows(), cost)?;
         let scale = Scale::of(data, weights, &pool)?;
         if !scale.weighty {
             return Err(Error::NoWeight);

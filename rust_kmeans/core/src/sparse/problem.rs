@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::lloyd::Fit;
 use crate::minibatch::{MiniBatchFit, Progress, Schedule, descend};
 use crate::params::ValidParams;
-use crate::pool::{Pool, cost, useful_threads};
+use crate::pool::{Pool, cost};
 use crate::sampler::Sampler;
 use crate::scale::Scale;
 use crate::seeding::{Seeds, check_enough_rows, draw_rows};
@@ -42,7 +42,7 @@ impl<'a, T: Element, I: Index> SparseProblem<'a, T, I> {
         params: &ValidParams,
     ) -> Result<Self> {
         let cost = cost(data.per_row(), n_clusters);
-        let pool = Pool::new(useful_threads(params.n_threads, data.n_rows(), cost))?;
+        let pool = params.pool_for(data.n_rows(), cost)?;
         let scale = data.scale(weights)?;
         if !scale.weighty {
             return Err(Error::NoWeight);

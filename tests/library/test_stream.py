@@ -126,6 +126,12 @@ def _dataset(folder: Path, X: Floats) -> Any:
     return pytest.importorskip("pyarrow.dataset").dataset(_parquet(folder, X))
 
 
+def _parquet_file(folder: Path, X: Floats) -> Any:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(_table(folder, X), folder / "all.parquet")
+    return parquet.ParquetFile(folder / "all.parquet")
+
+
 STREAMS: dict[str, Callable[[Path, Floats], Any]] = {
     "an array": lambda _, X: X,
     "an array in Fortran order": lambda _, X: np.asfortranarray(X),
@@ -136,6 +142,8 @@ STREAMS: dict[str, Callable[[Path, Floats], Any]] = {
     "a folder of Parquet files": _parquet,
     "a pyarrow table": _table,
     "a pyarrow dataset": _dataset,
+    "a pyarrow Parquet file": _parquet_file,
+    "a polars data frame": lambda _, X: pytest.importorskip("polars").DataFrame(X),
     "batches, one of them empty": lambda _, X: [X[:100], X[:0], X[100:]],
     "a function that returns a generator": lambda _, X: (
         lambda: (X[i : i + 999] for i in range(0, len(X), 999))
@@ -161,6 +169,57 @@ def test_names_of_data_frames_are_kept_and_compared() -> None:
     assert list(model.feature_names_in_) == list("abc")
     with pytest.raises(ValueError, match="feature names"):
         KMeans(2).fit_stream([frame, frame.rename(columns={"a": "z"})])
+
+
+def _pyarrow_streams(folder: Path) -> dict[str, Callable[[Any], Any]]:
+    """Return by name what makes a batch out of a table, each a way in which pyarrow's data may come."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    dataset = pytest.importorskip("pyarrow.dataset")
+
+    def written(table: Any) -> Path:
+        path = folder / f"{'-'.join(table.column_names)}.parquet"
+        parquet.write_table(table, path)
+        return path
+
+    return {
+        "table": lambda table: table,
+        "record batch": lambda table: table.to_batches()[0],
+        "weighted record batch": lambda table: (table.to_batches()[0], np.ones(len(table))),
+        "dataset": lambda table: dataset.dataset(written(table)),
+        "Parquet file": lambda table: parquet.ParquetFile(written(table)),
+        "path": written,
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", ["table", "record batch", "weighted record batch", "dataset", "Parquet file", "path"]
+)
+def test_column_names_of_pyarrow_are_kept_and_compared(kind: str, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table(dict(zip("abc", _data(300).T, strict=True)))
+    batch = _pyarrow_streams(tmp_path)[kind]
+    for fit in (
+        lambda stream: KMeans(2, random_state=0).fit_stream(stream),
+        lambda stream: MiniBatchKMeans(2, batch_size=100, random_state=0).partial_fit_stream(stream),
+    ):
+        model = fit([batch(table), batch(table)])
+        assert list(model.feature_names_in_) == list("abc")
+        # Without a warning that the model knows no names.
+        model.predict(table)
+        with pytest.raises(ValueError, match="same order") as reordered:
+            fit([batch(table), batch(table.select(["c", "b", "a"]))])
+        with pytest.raises(ValueError, match="unseen at fit time:\n- z"):
+            fit([batch(table), batch(table.rename_columns(["a", "b", "z"]))])
+        if kind == "path":
+            assert "c-b-a.parquet" in str(reordered.value)
+
+
+def test_a_stream_of_other_columns_than_those_taken_in_before_is_refused() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table(dict(zip("abc", _data(300).T, strict=True)))
+    model = MiniBatchKMeans(2, random_state=0).partial_fit(table)
+    with pytest.raises(ValueError, match="same order"):
+        model.partial_fit_stream(table.select(["c", "b", "a"]))
 
 
 def test_k_means_plus_plus_draws_from_a_sample_where_all_would_take_too_much(
@@ -190,6 +249,8 @@ def test_k_means_plus_plus_draws_from_a_sample_where_all_would_take_too_much(
     [
         (iter([_data(10)]), TypeError, "can be read once only"),
         (7, TypeError, "batches is a int"),
+        ({"x": _data(10)}, TypeError, "batches is a dict"),
+        ({1, 2}, TypeError, "batches is a set"),
         ([], ValueError, "no rows"),
         ([_data(10), _data(10, d=4)], ValueError, "4 features"),
         ([(_data(10), np.ones(10), 0)], ValueError, "a tuple of 3"),

@@ -214,12 +214,13 @@ class KMeans(CallbackSupportMixin, CentersMixin):
 
         Parameters
         ----------
-        batches : path, array, pyarrow table or dataset, iterable, or callable
-            Batches: arrays, data frames, pyarrow tables and record batches, paths of ``.npy`` and Parquet
-            files and folders of the latter, or tuples of one of these and its weights. In a list or another
-            object that gives the same batches each time it is iterated, or a function that returns an
-            iterable of them. Or one such path, array (which may be memory-mapped) or pyarrow object alone.
-            Batches have the dtype of the first.
+        batches : path, array, data frame, pyarrow table or dataset, iterable, or callable
+            Batches: arrays, data frames, pyarrow tables, record batches, datasets and Parquet files, paths of
+            ``.npy`` and Parquet files and folders of the latter, or tuples of an array, data frame, table or
+            record batch and its weights. In a list or another object that gives the same batches each time it
+            is iterated, or a function that returns an iterable of them. Or one such path, array (which may be
+            memory-mapped), data frame or pyarrow object alone. Batches get the dtype of the first, and those
+            with named columns must have its names in its order.
 
         Returns
         -------

@@ -249,11 +249,13 @@ class MiniBatchKMeans(CentersMixin):
 
         Parameters
         ----------
-        batches : iterable, callable, path, array, or pyarrow table or dataset
-            Batches: arrays, sparse matrices, data frames, pyarrow tables and record batches, paths of
-            ``.npy`` and Parquet files and folders of the latter, or tuples of one of these and its weights.
-            Or a function that returns an iterable of batches, or one such path, array (which may be
-            memory-mapped), sparse matrix or pyarrow object alone. A generator will do.
+        batches : iterable, callable, path, array, data frame, or pyarrow table or dataset
+            Batches: arrays, sparse matrices, data frames, pyarrow tables, record batches, datasets and
+            Parquet files, paths of ``.npy`` and Parquet files and folders of the latter, or tuples of an
+            array, sparse matrix, data frame, table or record batch and its weights. Or a function that
+            returns an iterable of batches, or one such path, array (which may be memory-mapped), sparse
+            matrix, data frame or pyarrow object alone. A generator will do. Batches get the dtype of the
+            first, and those with named columns must have its names in its order.
 
         Returns
         -------

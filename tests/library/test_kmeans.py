@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rust_kmeans import KMeans, _core, k_means, kmeans_sweep
+from rust_kmeans import KMeans, MiniBatchKMeans, _core, k_means, kmeans_sweep
 
 X = np.random.default_rng(0).normal(size=(3_000, 6)).astype(np.float32)
 X[:1_500] += 8
@@ -123,3 +123,23 @@ def test_a_fit_does_not_depend_on_the_order_of_samples_and_takes_weights_for_rep
     repeated = KMeans(6, random_state=0).fit(np.repeat(X, weights, axis=0))
     assert np.allclose(weighted.cluster_centers_, repeated.cluster_centers_)
     assert np.array_equal(np.repeat(weighted.labels_[np.argsort(order)], weights), repeated.labels_)
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda init: KMeans(3, init=init, n_init=1).fit(X),
+        lambda init: KMeans(3, init=init, n_init=1).fit_stream(X),
+        lambda init: MiniBatchKMeans(3, init=init, n_init=1).fit(X),
+        lambda init: MiniBatchKMeans(3, init=init, n_init=1).partial_fit(X),
+    ],
+)
+def test_a_callable_init_gets_its_random_state_by_keyword_as_in_scikit_learn(fit: Any) -> None:
+    seen = []
+
+    def init(data: Any, n: int, *, random_state: Any) -> Any:
+        seen.append(random_state)
+        return data[:n]
+
+    fit(init)
+    assert [type(state) for state in seen] == [np.random.RandomState]

@@ -66,7 +66,7 @@ def test_a_streamed_fit_is_the_fit_in_memory_bit_for_bit_however_the_rows_are_cu
     weights = np.random.default_rng(seed).integers(0, 4, size=n) / 2 if is_weighted else None
     if weights is not None:
         weights[:k] = 1.0
-    start: Any = {"given": X[:k], "callable": lambda X, k, _: X[-k:]}.get(init, init)
+    start: Any = {"given": X[:k], "callable": lambda X, k, random_state: X[-k:]}.get(init, init)
     model = KMeans(k, init=start, n_init=1 if init == "given" else 2, tol=tol, max_iter=20, random_state=seed)
     edges = [0, *sorted(min(cut, n) for cut in cuts), n]
     pieces = [slice(a, b) for a, b in itertools.pairwise(edges)]
@@ -229,7 +229,7 @@ def test_k_means_plus_plus_draws_from_a_sample_where_all_would_take_too_much(
     monkeypatch.setattr("rust_kmeans._kmeans._SAMPLE_BYTES", 2_000 * X[:1].nbytes)
     sizes = []
 
-    def init(sample: Floats, k: int, _: object) -> Floats:
+    def init(sample: Floats, k: int, random_state: object) -> Floats:
         sizes.append(len(sample))
         return sample[:k]
 

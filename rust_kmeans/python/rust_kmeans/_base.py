@@ -22,7 +22,8 @@ from rust_kmeans._data import FLOATS, Floats, InitName, Samples, Weights
 from rust_kmeans._state import VersionedState
 
 RandomState = int | np.random.RandomState | None
-Init = InitName | ArrayLike | Callable[[Samples, int, np.random.RandomState], ArrayLike]
+# A callable is called as `init(X, n_clusters, random_state=random_state)`.
+Init = InitName | ArrayLike | Callable[..., ArrayLike]
 
 
 class CentersMixin(

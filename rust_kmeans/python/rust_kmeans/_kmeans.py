@@ -37,8 +37,8 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         Number of clusters, at most the number of samples.
     init : {"k-means++", "k-means||", "random"}, array-like of shape (n_clusters, n_features), or callable
         Starting centers: greedy k-means++, k-means|| (five rounds that draw about 2 * `n_clusters` candidates
-        each, then greedy k-means++ on them), random samples, the centers themselves, or a function
-        ``init(X, n_clusters, random_state)`` that returns them.
+        each, then greedy k-means++ on them), random samples, the centers themselves, or a function, called as
+        ``init(X, n_clusters, random_state=random_state)``, that returns them.
     n_init : "auto" or int, default="auto"
         Number of runs, the best of which is kept; "auto" is 10 for "random" and callables, else 1. Runs share
         each pass over X; the result is that of one run after the other.
@@ -303,7 +303,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             chosen = np.sort(_core.random_rows(rows, size, seed=seed_of(random_state))[1])
         sample = _stream.gather(stream, known, chosen)
         if callable(init):
-            return [self._given(sample, init(sample, k, random_state)) for _ in range(self._runs(10))]
+            return [self._given(sample, init(sample, k, random_state=random_state)) for _ in range(self._runs(10))]
         weights = None if known.weights is None else known.weights[chosen]
         return [
             _core.kmeans_plusplus(sample, k, sample_weight=weights, seed=seed, n_threads=self.n_threads)[0]
@@ -370,7 +370,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             name = cast(InitName, init)
             seeds = [seed_of(random_state) for _ in range(self._n_init)]
             return name, self.n_clusters, seeds
-        return [self._given(X, init(X, self.n_clusters, random_state)) for _ in range(self._n_init)]
+        return [self._given(X, init(X, self.n_clusters, random_state=random_state)) for _ in range(self._n_init)]
 
     def _keep(self, fit: Fit) -> None:
         centers, labels, inertia, history, n_iter, algorithm, _ = fit

@@ -365,7 +365,7 @@ class MiniBatchKMeans(CentersMixin):
             X = X[sampler.draw(self._init_size, seed_of(random_state))]
             weights = None
         if callable(init):
-            return self._given(X, init(X, self.n_clusters, random_state))
+            return self._given(X, init(X, self.n_clusters, random_state=random_state))
         seed = seed_of(random_state)
         if init == "random":
             return _data.random_rows(X, self.n_clusters, sample_weight=weights, seed=seed)

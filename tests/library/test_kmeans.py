@@ -143,3 +143,33 @@ def test_a_callable_init_gets_its_random_state_by_keyword_as_in_scikit_learn(fit
 
     fit(init)
     assert [type(state) for state in seen] == [np.random.RandomState]
+
+
+@pytest.mark.parametrize(
+    "refit",
+    [
+        lambda model, wrong: model.fit(wrong),
+        lambda model, wrong: model.fit(wrong.tolist()),
+        lambda model, wrong: model.fit_stream(wrong),
+    ],
+)
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_fit_that_fails_leaves_the_model_that_was_there(refit: Any, is_named: bool) -> None:
+    data: Any = X
+    if is_named:
+        pandas = pytest.importorskip("pandas", reason="names come with a data frame")
+        data = pandas.DataFrame(X, columns=list("abcdef"))
+    model = KMeans(3, random_state=0).fit(data)
+    before = {**vars(model)}
+    with pytest.raises(ValueError, match="NaN"):
+        refit(model, np.full((50, 2), np.nan))
+    assert vars(model).keys() - {"_n_init"} == before.keys() - {"_n_init"}
+    np.testing.assert_array_equal(model.predict(data), model.labels_)
+
+
+def test_a_first_fit_that_fails_leaves_nothing() -> None:
+    for method in ("fit", "fit_stream"):
+        model = KMeans(3)
+        with pytest.raises(ValueError, match="NaN"):
+            getattr(model, method)(np.full((50, 2), np.nan))
+        assert not hasattr(model, "n_features_in_")

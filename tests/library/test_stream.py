@@ -334,3 +334,67 @@ print(peak() - before)
     )
     # Eight megabytes of it are labels.
     assert int(run.stdout) < size / 2
+
+
+def test_a_stream_warns_of_parameters_as_fit_does_and_points_at_the_caller() -> None:
+    X = _data(300)
+    for model, said in (
+        (KMeans(2, init=X[:2], n_init=5), "performing only one init"),
+        (KMeans(1, algorithm="elkan"), "single cluster"),
+    ):
+        with pytest.warns(RuntimeWarning, match=said) as caught:
+            model.fit_stream([X])
+        assert caught[0].filename == __file__
+        assert model._n_init == 1
+    assert KMeans(2, init="random", n_init=3).fit_stream([X])._n_init == 3
+
+
+def _numbers(lines: list[str]) -> list[float]:
+    return [float(word.strip(".,:")) for line in lines for word in line.split() if word[0].isdigit()]
+
+
+@pytest.mark.parametrize(("tol", "max_iter"), [(0, 300), (1e-2, 300), (0, 3)])
+def test_verbose_prints_the_lines_of_fit_and_changes_no_bit(
+    tol: float, max_iter: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    X = _data(9_000, dtype=np.float64)
+    shared: dict[str, Any] = {"n_clusters": 5, "n_init": 2, "tol": tol, "max_iter": max_iter}
+    watched = KMeans(**shared, random_state=0, verbose=1).fit(X)
+    in_memory = capsys.readouterr().out.splitlines()
+    streamed = KMeans(**shared, random_state=0, verbose=1).fit_stream([X[:5_000], X[5_000:]])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("Initialization complete") == 2
+    assert [line.split()[:2] for line in lines] == [line.split()[:2] for line in in_memory]
+    np.testing.assert_allclose(_numbers(lines), _numbers(in_memory), rtol=1e-9)
+    _assert_same_fit(streamed, watched)
+    _assert_same_fit(streamed, KMeans(**shared, random_state=0).fit_stream([X]))
+
+
+def test_callbacks_see_of_a_stream_what_they_see_of_a_fit() -> None:
+    pytest.importorskip("sklearn.callback", reason="callbacks came with scikit-learn 1.9")
+
+    class Recorder:
+        def __init__(self, stop_at: tuple[str, int] | None = None) -> None:
+            self.seen: list[tuple[str, str, int]] = []
+            self.stop_at = stop_at
+
+        def setup(self, estimator: Any, context: Any) -> None:
+            self.seen.append(("setup", context.task_name, context.task_id))
+
+        def teardown(self, estimator: Any, context: Any) -> None:
+            self.seen.append(("teardown", context.task_name, context.task_id))
+
+        def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+            self.seen.append(("begin", context.task_name, context.task_id))
+
+        def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
+            self.seen.append(("end", context.task_name, context.task_id))
+            return (context.task_name, context.task_id) == self.stop_at
+
+    X = _data(9_000)
+    for stop_at in (None, ("iteration", 1), ("run", 0)):
+        fits = [Recorder(stop_at), Recorder(stop_at)]
+        models = [KMeans(5, n_init=2, random_state=0).set_callbacks(each) for each in fits]
+        _assert_same_fit(models[0].fit_stream([X[:5_000], X[5_000:]]), models[1].fit(X))
+        assert fits[0].seen == fits[1].seen
+        assert fits[0].seen[-1] == ("teardown", "fit", 0)

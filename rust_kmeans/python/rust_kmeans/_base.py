@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -24,6 +25,10 @@ from rust_kmeans._state import VersionedState
 RandomState = int | np.random.RandomState | None
 # A callable is called as `init(X, n_clusters, random_state=random_state)`.
 Init = InitName | ArrayLike | Callable[..., ArrayLike]
+
+
+# What scikit-learn's validation sets.
+_OF_FEATURES = ("n_features_in_", "feature_names_in_")
 
 
 class CentersMixin(
@@ -176,6 +181,24 @@ class CentersMixin(
             ensure_all_finite=False,
         )
         return _data.canonical(samples)
+
+    @contextmanager
+    def _keeping_features(self) -> Iterator[None]:
+        """Put the features seen before back if fitting ends in an error and leaves the centers as they were.
+
+        Centers found before then go on predicting for the data they were found for.
+        """
+        state = self.__dict__
+        before = {name: state[name] for name in _OF_FEATURES if name in state}
+        centers = state.get("cluster_centers_")
+        try:
+            yield
+        except BaseException:
+            if state.get("cluster_centers_") is centers:
+                for name in _OF_FEATURES:
+                    state.pop(name, None)
+                state.update(before)
+            raise
 
     def _converter(
         self,

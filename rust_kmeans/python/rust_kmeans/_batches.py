@@ -114,11 +114,10 @@ class Stream:
             step = _rows_of(batches)
             for first in range(0, max(batches.shape[0], 1), step):
                 yield _Batch(batches[first : first + step])
-        elif hasattr(batches, "to_batches"):
-            for batch in batches.to_batches():
-                yield _Batch(batch)
-        elif hasattr(batches, "iter_batches"):
-            for batch in batches.iter_batches():
+        elif hasattr(batches, "to_batches") or hasattr(batches, "iter_batches"):
+            # Of tables and datasets, or of a Parquet file.
+            read = batches.to_batches if hasattr(batches, "to_batches") else batches.iter_batches
+            for batch in read():
                 yield _Batch(batch)
         elif not top and isinstance(batches, tuple):
             if len(batches) != 2:
@@ -133,8 +132,8 @@ class Stream:
             yield from self._raw_of(batches)
         else:
             msg = (
-                f"batches is a {type(batches).__name__}: it must be a path, an array, a data frame, a pyarrow "
-                "table or dataset, an iterable of batches, or a function that returns one."
+                f"batches is a {type(batches).__name__}: it must be a path, an array, a data frame, a "
+                "pyarrow table or dataset, an iterable of batches, or a function that returns one."
             )
             raise TypeError(msg)
 
@@ -185,7 +184,7 @@ def _is_frame(batches: object) -> bool:
 
 
 def _with_names(X: Any) -> Any:  # noqa: ANN401  # whatever users have
-    """Return X, or the table of it if it is a pyarrow record batch, whose names scikit-learn does not read."""
+    """Return X; of a pyarrow record batch, whose names scikit-learn does not read, its table."""
     pyarrow = sys.modules.get("pyarrow")
     if pyarrow is not None and isinstance(X, pyarrow.RecordBatch):
         return pyarrow.Table.from_batches([X])

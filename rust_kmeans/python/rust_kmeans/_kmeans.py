@@ -190,10 +190,11 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         TypeError
             For data that are not numbers.
         """
-        if is_watched(self):
-            distinct = self._fit_watched(X, y, sample_weight)
-        else:
-            distinct = _fit_together([self], X, sample_weight)
+        with self._keeping_features():
+            if is_watched(self):
+                distinct = self._fit_watched(X, y, sample_weight)
+            else:
+                distinct = _fit_together([self], X, sample_weight)
         _warn_of_duplicates([self], distinct)
         return self
 
@@ -242,7 +243,10 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         From the same starting centers the result is that of `fit`, bit for bit, however the rows are cut into
         batches. "random" draws the same starting centers as `fit`. "k-means++" and a callable do on data of
         at most 64 MiB (or 16 * `n_clusters` samples, if that is more); from larger data they draw a sample of
-        that size.
+        that size. Only the last bits of `inertia_history_` may be others, and `algorithm_` is "lloyd".
+
+        `verbose` and callbacks see what they see of `fit`; runs then read the stream one after the other.
+        Callbacks get `batches` for X, so that one that scores X does not serve here.
 
         Examples
         --------
@@ -252,6 +256,21 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         >>> KMeans(n_clusters=2, random_state=0).fit_stream([X[:4], X[4:]]).inertia_
         16.0
         """
+        with self._keeping_features():
+            distinct = self._fit_stream_watched(batches) if is_watched(self) else self._fit_stream(batches)
+        _warn_of_duplicates([self], [distinct])
+        return self
+
+    @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn ships no types
+    def _fit_stream_watched(self, batches: object) -> int:
+        # The stream is what callbacks get for X, which there is none of.
+        watch = FitWatch(self, batches, None, None)
+        distinct = self._fit_stream(batches, watch)
+        watch.finish()
+        return distinct
+
+    def _fit_stream(self, batches: object, watch: FitWatch | None = None) -> int:
+        """Find the centers; return how many clusters have samples."""
         self._validate_params()
         stream = Stream(batches, self._converter())
         if stream.reads_once:
@@ -264,24 +283,35 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         if known.scale.n_rows < self.n_clusters:
             msg = f"n_samples={known.scale.n_rows} should be >= n_clusters={self.n_clusters}."
             raise ValueError(msg)
+        self._warn_of_parameters()
         tol = self.tol
         if tol > 0:
             tol *= _stream.mean_variance(stream, known, self.n_threads)
-        fit = _stream.lloyd(
-            stream,
-            known,
-            self._stream_start(stream, known),
-            max_iter=self.max_iter,
-            tol=tol,
-            n_threads=self.n_threads,
-        )
-        self._keep(fit)
-        _warn_of_duplicates([self], [fit[-1]])
-        return self
+
+        def fit(starts: list[Floats]) -> list[Fit]:
+            found = _stream.lloyd(
+                stream,
+                known,
+                starts,
+                max_iter=self.max_iter,
+                tol=tol,
+                n_threads=self.n_threads,
+                watch=watch,
+            )
+            return [found]
+
+        starts = self._stream_start(stream, known)
+        if watch is None:
+            [found] = fit(starts)
+        else:
+            found = watch.best([[start] for start in starts], fit, known.first_row.dtype)
+        self._keep(found)
+        return found[-1]
 
     def _stream_start(self, stream: Stream, known: _stream.Survey) -> list[Floats]:
         """Return the starting centers of each run."""
         init: Any = self.init
+        self._n_init = self._runs(10)
         if not (isinstance(init, str) or callable(init)):
             return [self._given(known.first_row, init)]
         if isinstance(init, str) and init == "k-means||":
@@ -291,7 +321,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         random_state = check_random_state(self.random_state)
         seeds = []
         if isinstance(init, str):
-            seeds = [seed_of(random_state) for _ in range(self._runs(10))]
+            seeds = [seed_of(random_state) for _ in range(self._n_init)]
         # The kernel draws rows by weight, without a look at the data.
         rows = np.broadcast_to(known.first_row[:, :1], (n, 1))
         if isinstance(init, str) and init == "random":
@@ -303,7 +333,9 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             chosen = np.sort(_core.random_rows(rows, size, seed=seed_of(random_state))[1])
         sample = _stream.gather(stream, known, chosen)
         if callable(init):
-            return [self._given(sample, init(sample, k, random_state=random_state)) for _ in range(self._runs(10))]
+            return [
+                self._given(sample, init(sample, k, random_state=random_state)) for _ in range(self._n_init)
+            ]
         weights = None if known.weights is None else known.weights[chosen]
         return [
             _core.kmeans_plusplus(sample, k, sample_weight=weights, seed=seed, n_threads=self.n_threads)[0]
@@ -359,7 +391,6 @@ class KMeans(CallbackSupportMixin, CentersMixin):
     def _start(self, X: Samples) -> Start:
         """Return what the kernel starts from, for each run."""
         init: Any = self.init
-        # scikit-learn's name, which its own tests read.
         self._n_init = self._runs(10)
         if not (isinstance(init, str) or callable(init)):
             # Nothing is drawn, and making a generator takes longer than a small fit.
@@ -370,7 +401,9 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             name = cast(InitName, init)
             seeds = [seed_of(random_state) for _ in range(self._n_init)]
             return name, self.n_clusters, seeds
-        return [self._given(X, init(X, self.n_clusters, random_state=random_state)) for _ in range(self._n_init)]
+        return [
+            self._given(X, init(X, self.n_clusters, random_state=random_state)) for _ in range(self._n_init)
+        ]
 
     def _keep(self, fit: Fit) -> None:
         centers, labels, inertia, history, n_iter, algorithm, _ = fit

@@ -183,6 +183,11 @@ class MiniBatchKMeans(CentersMixin):
         TypeError
             For data that are not numbers.
         """
+        with self._keeping_features():
+            self._fit(X, sample_weight)
+        return self
+
+    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> None:
         self._validate_params()
         data: Samples = _data.canonical(
             validate_data(self, X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite=False)
@@ -212,7 +217,6 @@ class MiniBatchKMeans(CentersMixin):
             self.inertia_ = inertia * (data.shape[0] if weights is None else float(weights.sum()))
         else:
             self.labels_, self.inertia_ = labelled
-        return self
 
     def partial_fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Move the centers by one batch; the first one also starts them.
@@ -240,7 +244,8 @@ class MiniBatchKMeans(CentersMixin):
             For data that are not numbers.
         """
         self._validate_params()
-        return self._step(self._to_batch()(X), weights_of(sample_weight))
+        with self._keeping_features():
+            return self._step(self._to_batch()(X), weights_of(sample_weight))
 
     def partial_fit_stream(self, batches: object) -> Self:
         """Call `partial_fit` for a stream, read once: a step for each `batch_size` rows.
@@ -273,8 +278,9 @@ class MiniBatchKMeans(CentersMixin):
         """
         self._validate_params()
         block = None
-        for block in Stream(batches, self._to_batch(), n_rows=self.batch_size):
-            self._step(*block)
+        with self._keeping_features():
+            for block in Stream(batches, self._to_batch(), n_rows=self.batch_size):
+                self._step(*block)
         if block is None:
             msg = "The stream has no rows: at least one batch is needed."
             raise ValueError(msg)
@@ -326,13 +332,13 @@ class MiniBatchKMeans(CentersMixin):
                     f"init_size={self.init_size} should be larger than n_clusters={self.n_clusters}. "
                     "Setting it to min(3*n_clusters, n_samples)",
                     RuntimeWarning,
-                    # Whoever called `fit`.
-                    stacklevel=3,
+                    # Whoever called `fit` or `partial_fit`.
+                    stacklevel=4,
                 )
             size = 3 * self.n_clusters
         self._init_size = min(size, n_samples)
         self._n_init = self._runs(3)
-        self._warn_of_n_init(stacklevel=4)
+        self._warn_of_n_init(stacklevel=5)
         return sampler
 
     def _best_start(

@@ -163,11 +163,14 @@ class CentersMixin(
         Raises
         ------
         ValueError
-            For shapes and values that are not valid.
+            For shapes and values that are not valid, and weights that are all zero.
         """
         data = self._samples(X)
-        labels = _data.predict(data, self.cluster_centers_, self.n_threads)
         weights = weights_of(sample_weight)
+        if weights is not None and not weights.any():
+            msg = "every sample_weight is zero: at least one weight must be positive"
+            raise ValueError(msg)
+        labels = _data.predict(data, self.cluster_centers_, self.n_threads)
         return -_data.inertia(data, self.cluster_centers_, labels, weights, self.n_threads)
 
     def _samples(self, X: ArrayLike) -> Samples:
@@ -252,8 +255,13 @@ class CentersMixin(
 
     def _given(self, X: Samples, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
         # The kernel checks values itself; an array of the right type needs no more.
-        ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
-        centers: Floats = start if ready else check_array(start, dtype=X.dtype)
+        ready = (
+            isinstance(start, np.ndarray)
+            and start.dtype == X.dtype
+            and start.ndim == 2
+            and start.flags.aligned
+        )
+        centers: Floats = start if ready else _data.canonical(check_array(start, dtype=X.dtype))
         for axis, expected, name in (
             (0, self.n_clusters, "number of clusters"),
             (1, X.shape[1], "number of features of the data"),
@@ -273,9 +281,19 @@ class CentersMixin(
 
 
 def weights_of(sample_weight: ArrayLike | None) -> Weights:
+    """Return weights as the kernel, which checks their values, reads them; refuse what are none."""
     if sample_weight is None:
         return None
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    if not (type(sample_weight) is np.ndarray and sample_weight.dtype.kind in "biuf"):
+        sample_weight = check_array(
+            sample_weight,
+            dtype=np.float64,
+            ensure_2d=False,
+            ensure_all_finite=False,
+            ensure_min_samples=0,
+            input_name="sample_weight",
+        )
+    weights: NDArray[np.float64] = np.require(sample_weight, np.float64, "A")
     if weights.ndim != 1:
         msg = f"Sample weights must be 1D array or None, got {weights.ndim} dimensions"
         raise ValueError(msg)

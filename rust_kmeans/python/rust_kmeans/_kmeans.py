@@ -1,10 +1,11 @@
 """`KMeans` as scikit-learn's users know it, and many fits at once."""
 
 # scikit-learn ships no types.
-# mypy: disallow-subclassing-any=False
+# mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import validate_data
 
 from rust_kmeans import _core, _data, _stream
@@ -198,7 +199,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         _warn_of_duplicates([self], distinct)
         return self
 
-    @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn ships no types
+    @with_callbacks
     def _fit_watched(self, X: ArrayLike, y: object, sample_weight: ArrayLike | None) -> list[int]:
         watch = FitWatch(self, X, y, sample_weight)
         distinct = _fit_together([self], X, sample_weight, watch)
@@ -261,7 +262,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         _warn_of_duplicates([self], [distinct])
         return self
 
-    @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn ships no types
+    @with_callbacks
     def _fit_stream_watched(self, batches: object) -> int:
         # The stream is what callbacks get for X, which there is none of.
         watch = FitWatch(self, batches, None, None)
@@ -357,7 +358,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             and 0 <= self.tol < np.inf
             and type(self.verbose) is int
             and self.verbose == 0
-            and (self.random_state is None or type(self.random_state) is int)
+            and (self.random_state is None or _is_seed(self.random_state))
             and self.copy_x is True
             and _is_one_of(self.algorithm, ("auto", "lloyd", "hamerly", "yinyang", "elkan"))
             and (self.n_threads is None or _is_count(self.n_threads))
@@ -368,7 +369,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
 
         The kernel checks that values are finite in a pass it needs anyway, and says where they are not.
         """
-        if type(X) is np.ndarray and X.dtype in FLOATS and X.ndim == 2 and X.size > 0:
+        if type(X) is np.ndarray and X.dtype in FLOATS and X.ndim == 2 and X.size > 0 and X.flags.aligned:
             # What scikit-learn's validation, which takes as long as a small fit, would end in.
             self.n_features_in_ = X.shape[1]
             if hasattr(self, "feature_names_in_"):
@@ -531,7 +532,8 @@ def _fit_together(
             data,
             starts,
             sample_weight=weights,
-            max_iter=first.max_iter,
+            # More iterations than the kernel can count are as good as without end.
+            max_iter=min(first.max_iter, sys.maxsize),
             tol=first.tol,
             algorithm="hamerly" if first.algorithm == "elkan" else first.algorithm,
             spherical=first._spherical,
@@ -566,6 +568,18 @@ def _runs_of(start: Start) -> list[list[Start]]:
     return [[(init, n_clusters, [seed])] for seed in seeds]
 
 
+@validate_params(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "sample_weight": ["array-like", None],
+        "x_squared_norms": ["array-like", None],
+        "random_state": ["random_state"],
+        "n_local_trials": [Interval(Integral, 1, None, closed="left"), None],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
 def kmeans_plusplus(
     X: ArrayLike,
     n_clusters: int,
@@ -621,6 +635,9 @@ def kmeans_plusplus(
     True
     """
     data = check_array(X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite=False)
+    if data.shape[0] < n_clusters:
+        msg = f"n_samples={data.shape[0]} should be >= n_clusters={n_clusters}."
+        raise ValueError(msg)
     if x_squared_norms is not None:
         length = np.shape(x_squared_norms)[:1]
         if length != data.shape[:1]:
@@ -635,11 +652,20 @@ def kmeans_plusplus(
         n_clusters,
         sample_weight=weights_of(sample_weight),
         seed=seed,
-        n_local_trials=n_local_trials,
+        n_local_trials=None if n_local_trials is None else min(n_local_trials, sys.maxsize),
         n_threads=n_threads,
     )
 
 
+# Other parameters are checked by `fit`; its messages then name this function.
+@validate_params(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "sample_weight": ["array-like", None],
+        "return_n_iter": [bool],
+    },
+    prefer_skip_nested_validation=False,
+)
 def k_means(
     X: ArrayLike,
     n_clusters: int,
@@ -718,6 +744,10 @@ def k_means(
 
 def _is_count(value: object) -> bool:
     return type(value) is int and value >= 1
+
+
+def _is_seed(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**32
 
 
 def _is_one_of(value: object, words: tuple[str, ...]) -> bool:

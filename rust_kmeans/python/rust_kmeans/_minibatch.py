@@ -205,7 +205,9 @@ class MiniBatchKMeans(CentersMixin):
             batch_size=self._batch_size,
             n_steps=n_steps,
             tol=self.tol,
-            max_no_improvement=self.max_no_improvement,
+            max_no_improvement=(
+                None if self.max_no_improvement is None else min(self.max_no_improvement, sys.maxsize)
+            ),
             reassignment_ratio=self.reassignment_ratio,
             compute_labels=self.compute_labels,
             watch=_Printer(n_steps) if self.verbose else None,

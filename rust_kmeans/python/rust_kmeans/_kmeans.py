@@ -241,10 +241,11 @@ class KMeans(CallbackSupportMixin, CentersMixin):
 
         Notes
         -----
-        From the same starting centers the result is that of `fit`, bit for bit, however the rows are cut into
-        batches. "random" draws the same starting centers as `fit`. "k-means++" and a callable do on data of
-        at most 64 MiB (or 16 * `n_clusters` samples, if that is more); from larger data they draw a sample of
-        that size. Only the last bits of `inertia_history_` may be others, and `algorithm_` is "lloyd".
+        From the same starting centers, centers, labels, inertia and number of iterations are those of `fit`,
+        bit for bit, however the rows are cut into batches; the last bits of `inertia_history_` may be others,
+        and `algorithm_` is "lloyd". "random" draws the same starting centers as `fit`. "k-means++" and a
+        callable do on data of at most 64 MiB (or 16 * `n_clusters` samples, if that is more); from larger
+        data they draw a sample of that size.
 
         `verbose` and callbacks see what they see of `fit`; runs then read the stream one after the other.
         Callbacks get `batches` for X, so that one that scores X does not serve here.

@@ -283,6 +283,12 @@ def test_batches_get_the_dtype_of_the_first() -> None:
             go_on([X, _data(9, d=4)])
 
 
+def test_a_lazy_frame_is_refused_without_being_asked_for_its_columns() -> None:
+    lazy = pytest.importorskip("polars").DataFrame(_data(10)).lazy()
+    with pytest.raises(TypeError, match="batches is a LazyFrame"):
+        KMeans(2).fit_stream(lazy)
+
+
 def test_k_means_parallel_needs_all_data() -> None:
     with pytest.raises(ValueError, match=r"k-means\|\|"):
         KMeans(2, init="k-means||").fit_stream([_data(10)])

@@ -180,7 +180,7 @@ def _rows_of(X: NDArray[Any]) -> int:
 
 def _is_frame(batches: object) -> bool:
     """Return whether batches is a data frame, and iterating over it would give its columns."""
-    return hasattr(batches, "columns") and hasattr(batches, "shape")
+    return hasattr(batches, "shape") and hasattr(batches, "columns")
 
 
 def _with_names(X: Any) -> Any:  # noqa: ANN401  # whatever users have

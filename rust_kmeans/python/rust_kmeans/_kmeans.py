@@ -1,15 +1,15 @@
 """`KMeans` as scikit-learn's users know it, and many fits at once."""
 
 # scikit-learn ships no types.
-# mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
+# mypy: disallow-subclassing-any=False
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,7 @@ from rust_kmeans._data import FLOATS, Fit, Floats, InitName, Samples, Start
 from rust_kmeans._watch import CallbackSupportMixin, FitWatch, is_watched, with_callbacks
 
 Algorithm = Literal["auto", "lloyd", "hamerly", "yinyang", "elkan"]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 # What `fit_stream` may hold of the data to draw starting centers from.
 _SAMPLE_BYTES = 64 << 20
 
@@ -199,7 +200,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         _warn_of_duplicates([self], distinct)
         return self
 
-    @with_callbacks
+    @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn ships no types
     def _fit_watched(self, X: ArrayLike, y: object, sample_weight: ArrayLike | None) -> list[int]:
         watch = FitWatch(self, X, y, sample_weight)
         distinct = _fit_together([self], X, sample_weight, watch)
@@ -263,7 +264,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         _warn_of_duplicates([self], [distinct])
         return self
 
-    @with_callbacks
+    @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn ships no types
     def _fit_stream_watched(self, batches: object) -> int:
         # The stream is what callbacks get for X, which there is none of.
         watch = FitWatch(self, batches, None, None)
@@ -569,7 +570,18 @@ def _runs_of(start: Start) -> list[list[Start]]:
     return [[(init, n_clusters, [seed])] for seed in seeds]
 
 
-@validate_params(
+def _validated(constraints: dict[str, list[Any]], *, all_of_them: bool) -> Callable[[_Function], _Function]:
+    """Return what makes a function refuse wrong parameters as scikit-learn's do, and leaves its type.
+
+    Unless these are `all_of_them`, what the function calls checks the rest.
+    """
+    decorated: Callable[[_Function], _Function] = validate_params(
+        constraints, prefer_skip_nested_validation=all_of_them
+    )
+    return decorated
+
+
+@_validated(
     {
         "X": ["array-like", "sparse matrix"],
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
@@ -579,7 +591,7 @@ def _runs_of(start: Start) -> list[list[Start]]:
         "n_local_trials": [Interval(Integral, 1, None, closed="left"), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     },
-    prefer_skip_nested_validation=True,
+    all_of_them=True,
 )
 def kmeans_plusplus(
     X: ArrayLike,
@@ -659,13 +671,13 @@ def kmeans_plusplus(
 
 
 # Other parameters are checked by `fit`; its messages then name this function.
-@validate_params(
+@_validated(
     {
         "X": ["array-like", "sparse matrix"],
         "sample_weight": ["array-like", None],
         "return_n_iter": [bool],
     },
-    prefer_skip_nested_validation=False,
+    all_of_them=False,
 )
 def k_means(
     X: ArrayLike,

@@ -7,8 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils._param_validation import InvalidParameterError
 
-from rust_kmeans import KMeans, _core, k_means, kmeans_sweep
+from rust_kmeans import (
+    KMeans,
+    MiniBatchKMeans,
+    SphericalKMeans,
+    _core,
+    k_means,
+    kmeans_plusplus,
+    kmeans_sweep,
+)
 
 X = np.random.default_rng(0).normal(size=(3_000, 6)).astype(np.float32)
 X[:1_500] += 8
@@ -33,15 +43,15 @@ def test_a_seed_gives_the_same_bits_for_any_number_of_threads(init: Any) -> None
         ("tol", float("inf")),
         ("verbose", -1),
         ("random_state", -1),
+        ("random_state", 2**32),
         ("copy_x", "no"),
         ("algorithm", "full"),
         ("n_threads", 0),
     ],
 )
 def test_a_wrong_parameter_is_refused_by_name_whatever_is_checked_first(name: str, value: Any) -> None:
-    # A negative seed is refused where it is used, by NumPy.
-    with pytest.raises(ValueError, match="Seed must be" if name == "random_state" else name):
-        KMeans(**{"n_clusters": 2, name: value}).fit(X)
+    with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter of KMeans must be"):
+        KMeans(**{"n_clusters": 2, "init": X[:2], name: value}).fit(X)
 
 
 def test_plain_arrays_and_what_needs_converting_give_the_same_fit() -> None:
@@ -72,6 +82,101 @@ def test_a_second_fit_without_names_forgets_those_of_the_first() -> None:
 def test_wrong_data_is_refused_with_what_is_wrong(wrong: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         KMeans(2).fit(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_clusters", 0),
+        ("n_clusters", "a"),
+        ("n_clusters", 2.0),
+        ("n_local_trials", 0),
+        ("random_state", -1),
+        ("n_threads", 0),
+        ("X", 1.0),
+    ],
+)
+def test_kmeans_plusplus_refuses_a_wrong_parameter_by_name(name: str, value: Any) -> None:
+    with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter of kmeans_plusplus must be"):
+        kmeans_plusplus(**{"X": X, "n_clusters": 2, name: value})
+
+
+def test_kmeans_plusplus_refuses_more_clusters_than_samples() -> None:
+    with pytest.raises(ValueError, match="n_samples=3 should be >= n_clusters=4"):
+        kmeans_plusplus(X[:3], 4)
+
+
+@pytest.mark.parametrize(("name", "value"), [("n_clusters", 0), ("tol", -1.0), ("return_n_iter", "yes")])
+def test_the_function_k_means_refuses_a_wrong_parameter_in_its_own_name(name: str, value: Any) -> None:
+    with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter of k_means must be"):
+        k_means(**{"X": X, "n_clusters": 2, name: value})
+
+
+def test_counts_beyond_those_of_the_kernel_are_without_end() -> None:
+    model = KMeans(3, max_iter=2**70, random_state=0).fit(X)
+    assert model.inertia_ == KMeans(3, random_state=0).fit(X).inertia_
+    batches = MiniBatchKMeans(3, max_iter=2, max_no_improvement=2**70, batch_size=2**70, random_state=0)
+    whole = MiniBatchKMeans(3, max_iter=2, max_no_improvement=None, batch_size=len(X), random_state=0)
+    assert batches.fit(X).inertia_ == whole.fit(X).inertia_
+
+
+def _unaligned(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that holds the same values one byte off."""
+    raw = np.zeros(array.nbytes + 1, dtype=np.uint8)[1:]
+    view = raw.view(array.dtype).reshape(array.shape)
+    view[...] = array
+    assert not view.flags.aligned
+    return view
+
+
+def test_arrays_that_are_not_aligned_are_copied() -> None:
+    data, weights, start = X.astype(np.float64), np.arange(len(X), dtype=np.float64), X[:3].astype(np.float64)
+    other, other_weights, other_start = _unaligned(data), _unaligned(weights), _unaligned(start)
+    for kind in (KMeans, SphericalKMeans, MiniBatchKMeans):
+        model = kind(3, init=start, random_state=0).fit(data, sample_weight=weights)
+        same = kind(3, init=other_start, random_state=0).fit(other, sample_weight=other_weights)
+        assert same.cluster_centers_.tobytes() == model.cluster_centers_.tobytes()
+        assert same.predict(other).tobytes() == model.predict(data).tobytes()
+        assert same.transform(other).tobytes() == model.transform(data).tobytes()
+        assert same.score(other, None, other_weights) == model.score(data, None, weights)
+    streamed = KMeans(3, init=other_start).fit_stream([(other, other_weights)])
+    assert streamed.inertia_ == KMeans(3, init=start).fit(data, sample_weight=weights).inertia_
+    drawn = [kmeans_plusplus(each, 3, random_state=0)[1].tolist() for each in (data, other)]
+    assert drawn[0] == drawn[1]
+    compressed = sparse.csr_array(data)
+    compressed.data = _unaligned(compressed.data)
+    assert np.array_equal(
+        KMeans(3, init=start).fit(compressed).labels_, KMeans(3, init=start).fit(data).labels_
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "said"),
+    [
+        (np.ones(len(X), dtype=complex), ValueError, "Complex data not supported"),
+        (
+            sparse.csr_array(np.ones((1, len(X)))),
+            TypeError,
+            r"sample_weight.*[Ss]parse|[Ss]parse.*sample_weight",
+        ),
+        (np.ones((len(X), 1)), ValueError, "1D array"),
+        (["a"] * len(X), ValueError, "could not convert"),
+        (np.zeros(len(X)), ValueError, "every sample_weight is zero"),
+    ],
+)
+def test_what_are_no_weights_is_refused_wherever_weights_are_taken(
+    weights: Any, error: type[Exception], said: str
+) -> None:
+    model = KMeans(2, init=X[:2]).fit(X)
+    takers = (
+        lambda: KMeans(2).fit(X, sample_weight=weights),
+        lambda: model.score(X, sample_weight=weights),
+        lambda: kmeans_plusplus(X, 2, sample_weight=weights),
+        lambda: MiniBatchKMeans(2).partial_fit(X, sample_weight=weights),
+    )
+    for take in takers:
+        with pytest.raises(error, match=said):
+            take()
 
 
 def test_elkan_is_hamerly_by_another_name() -> None:
@@ -123,3 +228,53 @@ def test_a_fit_does_not_depend_on_the_order_of_samples_and_takes_weights_for_rep
     repeated = KMeans(6, random_state=0).fit(np.repeat(X, weights, axis=0))
     assert np.allclose(weighted.cluster_centers_, repeated.cluster_centers_)
     assert np.array_equal(np.repeat(weighted.labels_[np.argsort(order)], weights), repeated.labels_)
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda init: KMeans(3, init=init, n_init=1).fit(X),
+        lambda init: KMeans(3, init=init, n_init=1).fit_stream(X),
+        lambda init: MiniBatchKMeans(3, init=init, n_init=1).fit(X),
+        lambda init: MiniBatchKMeans(3, init=init, n_init=1).partial_fit(X),
+    ],
+)
+def test_a_callable_init_gets_its_random_state_by_keyword_as_in_scikit_learn(fit: Any) -> None:
+    seen = []
+
+    def init(data: Any, n: int, *, random_state: Any) -> Any:
+        seen.append(random_state)
+        return data[:n]
+
+    fit(init)
+    assert [type(state) for state in seen] == [np.random.RandomState]
+
+
+@pytest.mark.parametrize(
+    "refit",
+    [
+        lambda model, wrong: model.fit(wrong),
+        lambda model, wrong: model.fit(wrong.tolist()),
+        lambda model, wrong: model.fit_stream(wrong),
+    ],
+)
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_fit_that_fails_leaves_the_model_that_was_there(refit: Any, is_named: bool) -> None:
+    data: Any = X
+    if is_named:
+        pandas = pytest.importorskip("pandas", reason="names come with a data frame")
+        data = pandas.DataFrame(X, columns=list("abcdef"))
+    model = KMeans(3, random_state=0).fit(data)
+    before = {**vars(model)}
+    with pytest.raises(ValueError, match="NaN"):
+        refit(model, np.full((50, 2), np.nan))
+    assert vars(model).keys() - {"_n_init"} == before.keys() - {"_n_init"}
+    np.testing.assert_array_equal(model.predict(data), model.labels_)
+
+
+def test_a_first_fit_that_fails_leaves_nothing() -> None:
+    for method in ("fit", "fit_stream"):
+        model = KMeans(3)
+        with pytest.raises(ValueError, match="NaN"):
+            getattr(model, method)(np.full((50, 2), np.nan))
+        assert not hasattr(model, "n_features_in_")

@@ -235,3 +235,31 @@ def test_a_stream_goes_on_where_the_last_one_ended() -> None:
 def test_a_stream_without_rows_is_refused() -> None:
     with pytest.raises(ValueError, match="no rows"):
         MiniBatchKMeans(2).partial_fit_stream(iter([]))
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "partial_fit_stream"])
+def test_a_fit_that_fails_leaves_the_model_that_was_there(method: str) -> None:
+    wrong = np.full((50, 3), np.nan)
+    model = MiniBatchKMeans(6, random_state=0)
+    with pytest.raises(ValueError, match="NaN"):
+        getattr(model, method)(wrong)
+    assert not hasattr(model, "n_features_in_")
+    labels = model.partial_fit(X).labels_
+    with pytest.raises(ValueError, match=r"NaN|features"):
+        getattr(model, method)(wrong)
+    np.testing.assert_array_equal(model.predict(X), labels)
+
+
+def test_a_stream_that_fails_after_its_first_rows_keeps_what_it_took_in() -> None:
+    model = MiniBatchKMeans(6, batch_size=100, random_state=0)
+    with pytest.raises(ValueError, match="NaN"):
+        model.partial_fit_stream([X[:100], np.full_like(X[:100], np.nan)])
+    alone = MiniBatchKMeans(6, batch_size=100, random_state=0).partial_fit(X[:100])
+    np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+
+
+def test_warnings_point_at_whoever_called() -> None:
+    for method in ("fit", "partial_fit"):
+        with pytest.warns(RuntimeWarning) as caught:
+            getattr(MiniBatchKMeans(6, init=CENTERS, n_init=3, init_size=2), method)(X)
+        assert [warning.filename for warning in caught] == [__file__] * 2

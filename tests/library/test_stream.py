@@ -66,7 +66,7 @@ def test_a_streamed_fit_is_the_fit_in_memory_bit_for_bit_however_the_rows_are_cu
     weights = np.random.default_rng(seed).integers(0, 4, size=n) / 2 if is_weighted else None
     if weights is not None:
         weights[:k] = 1.0
-    start: Any = {"given": X[:k], "callable": lambda X, k, _: X[-k:]}.get(init, init)
+    start: Any = {"given": X[:k], "callable": lambda X, k, random_state: X[-k:]}.get(init, init)
     model = KMeans(k, init=start, n_init=1 if init == "given" else 2, tol=tol, max_iter=20, random_state=seed)
     edges = [0, *sorted(min(cut, n) for cut in cuts), n]
     pieces = [slice(a, b) for a, b in itertools.pairwise(edges)]
@@ -126,6 +126,12 @@ def _dataset(folder: Path, X: Floats) -> Any:
     return pytest.importorskip("pyarrow.dataset").dataset(_parquet(folder, X))
 
 
+def _parquet_file(folder: Path, X: Floats) -> Any:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(_table(folder, X), folder / "all.parquet")
+    return parquet.ParquetFile(folder / "all.parquet")
+
+
 STREAMS: dict[str, Callable[[Path, Floats], Any]] = {
     "an array": lambda _, X: X,
     "an array in Fortran order": lambda _, X: np.asfortranarray(X),
@@ -136,6 +142,8 @@ STREAMS: dict[str, Callable[[Path, Floats], Any]] = {
     "a folder of Parquet files": _parquet,
     "a pyarrow table": _table,
     "a pyarrow dataset": _dataset,
+    "a pyarrow Parquet file": _parquet_file,
+    "a polars data frame": lambda _, X: pytest.importorskip("polars").DataFrame(X),
     "batches, one of them empty": lambda _, X: [X[:100], X[:0], X[100:]],
     "a function that returns a generator": lambda _, X: (
         lambda: (X[i : i + 999] for i in range(0, len(X), 999))
@@ -163,6 +171,57 @@ def test_names_of_data_frames_are_kept_and_compared() -> None:
         KMeans(2).fit_stream([frame, frame.rename(columns={"a": "z"})])
 
 
+def _pyarrow_streams(folder: Path) -> dict[str, Callable[[Any], Any]]:
+    """Return by name what makes a batch out of a table, each a way in which pyarrow's data may come."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    dataset = pytest.importorskip("pyarrow.dataset")
+
+    def written(table: Any) -> Path:
+        path = folder / f"{'-'.join(table.column_names)}.parquet"
+        parquet.write_table(table, path)
+        return path
+
+    return {
+        "table": lambda table: table,
+        "record batch": lambda table: table.to_batches()[0],
+        "weighted record batch": lambda table: (table.to_batches()[0], np.ones(len(table))),
+        "dataset": lambda table: dataset.dataset(written(table)),
+        "Parquet file": lambda table: parquet.ParquetFile(written(table)),
+        "path": written,
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", ["table", "record batch", "weighted record batch", "dataset", "Parquet file", "path"]
+)
+def test_column_names_of_pyarrow_are_kept_and_compared(kind: str, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table(dict(zip("abc", _data(300).T, strict=True)))
+    batch = _pyarrow_streams(tmp_path)[kind]
+    for fit in (
+        lambda stream: KMeans(2, random_state=0).fit_stream(stream),
+        lambda stream: MiniBatchKMeans(2, batch_size=100, random_state=0).partial_fit_stream(stream),
+    ):
+        model = fit([batch(table), batch(table)])
+        assert list(model.feature_names_in_) == list("abc")
+        # Without a warning that the model knows no names.
+        model.predict(table)
+        with pytest.raises(ValueError, match="same order") as reordered:
+            fit([batch(table), batch(table.select(["c", "b", "a"]))])
+        with pytest.raises(ValueError, match="unseen at fit time:\n- z"):
+            fit([batch(table), batch(table.rename_columns(["a", "b", "z"]))])
+        if kind == "path":
+            assert "c-b-a.parquet" in str(reordered.value)
+
+
+def test_a_stream_of_other_columns_than_those_taken_in_before_is_refused() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table(dict(zip("abc", _data(300).T, strict=True)))
+    model = MiniBatchKMeans(2, random_state=0).partial_fit(table)
+    with pytest.raises(ValueError, match="same order"):
+        model.partial_fit_stream(table.select(["c", "b", "a"]))
+
+
 def test_k_means_plus_plus_draws_from_a_sample_where_all_would_take_too_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -170,7 +229,7 @@ def test_k_means_plus_plus_draws_from_a_sample_where_all_would_take_too_much(
     monkeypatch.setattr("rust_kmeans._kmeans._SAMPLE_BYTES", 2_000 * X[:1].nbytes)
     sizes = []
 
-    def init(sample: Floats, k: int, _: object) -> Floats:
+    def init(sample: Floats, k: int, random_state: object) -> Floats:
         sizes.append(len(sample))
         return sample[:k]
 
@@ -190,6 +249,8 @@ def test_k_means_plus_plus_draws_from_a_sample_where_all_would_take_too_much(
     [
         (iter([_data(10)]), TypeError, "can be read once only"),
         (7, TypeError, "batches is a int"),
+        ({"x": _data(10)}, TypeError, "batches is a dict"),
+        ({1, 2}, TypeError, "batches is a set"),
         ([], ValueError, "no rows"),
         ([_data(10), _data(10, d=4)], ValueError, "4 features"),
         ([(_data(10), np.ones(10), 0)], ValueError, "a tuple of 3"),
@@ -220,6 +281,12 @@ def test_batches_get_the_dtype_of_the_first() -> None:
     for go_on in (model.partial_fit_stream, MiniBatchKMeans(3).partial_fit_stream):
         with pytest.raises(ValueError, match="4 features"):
             go_on([X, _data(9, d=4)])
+
+
+def test_a_lazy_frame_is_refused_without_being_asked_for_its_columns() -> None:
+    lazy = pytest.importorskip("polars").DataFrame(_data(10)).lazy()
+    with pytest.raises(TypeError, match="batches is a LazyFrame"):
+        KMeans(2).fit_stream(lazy)
 
 
 def test_k_means_parallel_needs_all_data() -> None:
@@ -273,3 +340,67 @@ print(peak() - before)
     )
     # Eight megabytes of it are labels.
     assert int(run.stdout) < size / 2
+
+
+def test_a_stream_warns_of_parameters_as_fit_does_and_points_at_the_caller() -> None:
+    X = _data(300)
+    for model, said in (
+        (KMeans(2, init=X[:2], n_init=5), "performing only one init"),
+        (KMeans(1, algorithm="elkan"), "single cluster"),
+    ):
+        with pytest.warns(RuntimeWarning, match=said) as caught:
+            model.fit_stream([X])
+        assert caught[0].filename == __file__
+        assert model._n_init == 1
+    assert KMeans(2, init="random", n_init=3).fit_stream([X])._n_init == 3
+
+
+def _numbers(lines: list[str]) -> list[float]:
+    return [float(word.strip(".,:")) for line in lines for word in line.split() if word[0].isdigit()]
+
+
+@pytest.mark.parametrize(("tol", "max_iter"), [(0, 300), (1e-2, 300), (0, 3)])
+def test_verbose_prints_the_lines_of_fit_and_changes_no_bit(
+    tol: float, max_iter: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    X = _data(9_000, dtype=np.float64)
+    shared: dict[str, Any] = {"n_clusters": 5, "n_init": 2, "tol": tol, "max_iter": max_iter}
+    watched = KMeans(**shared, random_state=0, verbose=1).fit(X)
+    in_memory = capsys.readouterr().out.splitlines()
+    streamed = KMeans(**shared, random_state=0, verbose=1).fit_stream([X[:5_000], X[5_000:]])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("Initialization complete") == 2
+    assert [line.split()[:2] for line in lines] == [line.split()[:2] for line in in_memory]
+    np.testing.assert_allclose(_numbers(lines), _numbers(in_memory), rtol=1e-9)
+    _assert_same_fit(streamed, watched)
+    _assert_same_fit(streamed, KMeans(**shared, random_state=0).fit_stream([X]))
+
+
+def test_callbacks_see_of_a_stream_what_they_see_of_a_fit() -> None:
+    pytest.importorskip("sklearn.callback", reason="callbacks came with scikit-learn 1.9")
+
+    class Recorder:
+        def __init__(self, stop_at: tuple[str, int] | None = None) -> None:
+            self.seen: list[tuple[str, str, int]] = []
+            self.stop_at = stop_at
+
+        def setup(self, estimator: Any, context: Any) -> None:
+            self.seen.append(("setup", context.task_name, context.task_id))
+
+        def teardown(self, estimator: Any, context: Any) -> None:
+            self.seen.append(("teardown", context.task_name, context.task_id))
+
+        def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+            self.seen.append(("begin", context.task_name, context.task_id))
+
+        def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
+            self.seen.append(("end", context.task_name, context.task_id))
+            return (context.task_name, context.task_id) == self.stop_at
+
+    X = _data(9_000)
+    for stop_at in (None, ("iteration", 1), ("run", 0)):
+        fits = [Recorder(stop_at), Recorder(stop_at)]
+        models = [KMeans(5, n_init=2, random_state=0).set_callbacks(each) for each in fits]
+        _assert_same_fit(models[0].fit_stream([X[:5_000], X[5_000:]]), models[1].fit(X))
+        assert fits[0].seen == fits[1].seen
+        assert fits[0].seen[-1] == ("teardown", "fit", 0)

@@ -119,7 +119,7 @@ def test_verbose_prints_the_lines_of_scikit_learn(tol: float, max_iter: int) -> 
         )
 
 
-@pytest.mark.parametrize("init", ["k-means++", "k-means||", "random", lambda X, k, state: X[:k]])
+@pytest.mark.parametrize("init", ["k-means++", "k-means||", "random", lambda X, k, random_state: X[:k]])
 def test_who_watches_changes_no_bit(init: Any) -> None:
     arguments: dict[str, Any] = {"n_clusters": 7, "init": init, "n_init": 3, "n_threads": 2}
     alone = KMeans(**arguments, random_state=5).fit(X, sample_weight=WEIGHT)

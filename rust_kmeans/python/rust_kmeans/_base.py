@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,7 +23,12 @@ from rust_kmeans._data import FLOATS, Floats, InitName, Samples, Weights
 from rust_kmeans._state import VersionedState
 
 RandomState = int | np.random.RandomState | None
-Init = InitName | ArrayLike | Callable[[Samples, int, np.random.RandomState], ArrayLike]
+# A callable is called as `init(X, n_clusters, random_state=random_state)`.
+Init = InitName | ArrayLike | Callable[..., ArrayLike]
+
+
+# What scikit-learn's validation sets.
+_OF_FEATURES = ("n_features_in_", "feature_names_in_")
 
 
 class CentersMixin(
@@ -157,11 +163,14 @@ class CentersMixin(
         Raises
         ------
         ValueError
-            For shapes and values that are not valid.
+            For shapes and values that are not valid, and weights that are all zero.
         """
         data = self._samples(X)
-        labels = _data.predict(data, self.cluster_centers_, self.n_threads)
         weights = weights_of(sample_weight)
+        if weights is not None and not weights.any():
+            msg = "every sample_weight is zero: at least one weight must be positive"
+            raise ValueError(msg)
+        labels = _data.predict(data, self.cluster_centers_, self.n_threads)
         return -_data.inertia(data, self.cluster_centers_, labels, weights, self.n_threads)
 
     def _samples(self, X: ArrayLike) -> Samples:
@@ -175,6 +184,24 @@ class CentersMixin(
             ensure_all_finite=False,
         )
         return _data.canonical(samples)
+
+    @contextmanager
+    def _keeping_features(self) -> Iterator[None]:
+        """Put the features seen before back if fitting ends in an error and leaves the centers as they were.
+
+        Centers found before then go on predicting for the data they were found for.
+        """
+        state = self.__dict__
+        before = {name: state[name] for name in _OF_FEATURES if name in state}
+        centers = state.get("cluster_centers_")
+        try:
+            yield
+        except BaseException:
+            if state.get("cluster_centers_") is centers:
+                for name in _OF_FEATURES:
+                    state.pop(name, None)
+                state.update(before)
+            raise
 
     def _converter(
         self,
@@ -228,8 +255,13 @@ class CentersMixin(
 
     def _given(self, X: Samples, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
         # The kernel checks values itself; an array of the right type needs no more.
-        ready = isinstance(start, np.ndarray) and start.dtype == X.dtype and start.ndim == 2
-        centers: Floats = start if ready else check_array(start, dtype=X.dtype)
+        ready = (
+            isinstance(start, np.ndarray)
+            and start.dtype == X.dtype
+            and start.ndim == 2
+            and start.flags.aligned
+        )
+        centers: Floats = start if ready else _data.canonical(check_array(start, dtype=X.dtype))
         for axis, expected, name in (
             (0, self.n_clusters, "number of clusters"),
             (1, X.shape[1], "number of features of the data"),
@@ -249,9 +281,19 @@ class CentersMixin(
 
 
 def weights_of(sample_weight: ArrayLike | None) -> Weights:
+    """Return weights as the kernel, which checks their values, reads them; refuse what are none."""
     if sample_weight is None:
         return None
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    if not (type(sample_weight) is np.ndarray and sample_weight.dtype.kind in "biuf"):
+        sample_weight = check_array(
+            sample_weight,
+            dtype=np.float64,
+            ensure_2d=False,
+            ensure_all_finite=False,
+            ensure_min_samples=0,
+            input_name="sample_weight",
+        )
+    weights: NDArray[np.float64] = np.require(sample_weight, np.float64, "A")
     if weights.ndim != 1:
         msg = f"Sample weights must be 1D array or None, got {weights.ndim} dimensions"
         raise ValueError(msg)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,21 @@ _BLOCK_BYTES = 8 << 20
 _PIECE = 4096
 
 
+class _Batch(NamedTuple):
+    """A batch as it came: an array, a sparse matrix or a data frame."""
+
+    X: Any
+    sample_weight: Any = None
+    # Of the file it was read from, if it was.
+    path: Path | None = None
+
+
 class Stream:
     """The rows of batches in blocks of one size, whatever the size of the batches.
 
     Parameters
     ----------
-    batches : path, array, pyarrow table or dataset, iterable, or callable
+    batches : path, array, data frame, pyarrow table or dataset, iterable, or callable
         What `KMeans.fit_stream` and `MiniBatchKMeans.partial_fit_stream` take.
     convert : callable
         Makes a matrix of float32 or float64 out of an array, a sparse matrix or a data frame.
@@ -76,60 +86,68 @@ class Stream:
 
     def _parts(self) -> Iterator[Block]:
         weighted = None
-        for X, sample_weight in self._raw(self._batches, top=True):
+        for X, sample_weight, path in self._raw(self._batches, top=True):
             if (X.shape[0] if sparse.issparse(X) else len(X)) == 0:
                 continue
             if weighted not in (None, sample_weight is not None):
                 msg = "Some batches have weights and some have none: give weights to all of them or to none."
                 raise ValueError(msg)
             weighted = sample_weight is not None
-            converted = self._convert(X)
+            try:
+                converted = self._convert(_with_names(X))
+            except ValueError as error:
+                if path is None:
+                    raise
+                msg = f"In {path}: {error}"
+                raise ValueError(msg) from error
             weights = weights_of(sample_weight)
             if weights is not None and weights.shape[0] != converted.shape[0]:
                 msg = f"A batch has {converted.shape[0]} rows and {weights.shape[0]} weights."
                 raise ValueError(msg)
             yield converted, weights
 
-    def _raw(self, batches: Any, *, top: bool = False) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401  # whatever users have
-        """Yield arrays and data frames with their weights; large arrays in parts."""
+    def _raw(self, batches: Any, *, top: bool = False) -> Iterator[_Batch]:  # noqa: ANN401  # whatever users have
+        """Yield what can be converted; large arrays in parts."""
         if isinstance(batches, str | os.PathLike):
             yield from self._file(Path(batches))
         elif isinstance(batches, np.ndarray):
             step = _rows_of(batches)
             for first in range(0, max(batches.shape[0], 1), step):
-                yield batches[first : first + step], None
-        elif hasattr(batches, "to_batches"):
-            for batch in batches.to_batches():
-                yield batch, None
+                yield _Batch(batches[first : first + step])
+        elif hasattr(batches, "to_batches") or hasattr(batches, "iter_batches"):
+            # Of tables and datasets, or of a Parquet file.
+            read = batches.to_batches if hasattr(batches, "to_batches") else batches.iter_batches
+            for batch in read():
+                yield _Batch(batch)
         elif not top and isinstance(batches, tuple):
             if len(batches) != 2:
                 msg = f"A batch is a tuple of {len(batches)}: it must be data, or (data, sample_weight)."
                 raise ValueError(msg)
-            yield batches
-        elif not top or hasattr(batches, "__dataframe__") or sparse.issparse(batches):
-            yield batches, None
+            yield _Batch(*batches)
+        elif not top or _is_frame(batches) or sparse.issparse(batches):
+            yield _Batch(batches)
         elif callable(batches):
             yield from self._raw_of(batches())
-        elif isinstance(batches, Iterable):
+        elif isinstance(batches, Iterable) and not isinstance(batches, Mapping | Set | bytes):
             yield from self._raw_of(batches)
         else:
             msg = (
-                f"batches is a {type(batches).__name__}: it must be a path, an array, a pyarrow table or "
-                "dataset, an iterable of batches, or a function that returns one."
+                f"batches is a {type(batches).__name__}: it must be a path, an array, a data frame, a "
+                "pyarrow table or dataset, an iterable of batches, or a function that returns one."
             )
             raise TypeError(msg)
 
-    def _raw_of(self, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    def _raw_of(self, items: Iterable[Any]) -> Iterator[_Batch]:
         for item in items:
             yield from self._raw(item)
 
-    def _file(self, path: Path) -> Iterator[tuple[Any, Any]]:
+    def _file(self, path: Path) -> Iterator[_Batch]:
         if path.suffix == ".npy":
             for X in self._npy(path):
-                yield X, None
+                yield _Batch(X, path=path)
         elif path.suffix in (".parquet", ".pq") or path.is_dir():
             for batch in _parquet(path):
-                yield batch, None
+                yield _Batch(batch, path=path)
         else:
             msg = f"{path} is neither a .npy file nor a .parquet file or a folder of them."
             raise ValueError(msg)
@@ -138,8 +156,8 @@ class Stream:
         """Read blocks of a file, rather than map it: pages of a map would count as memory of the process."""
         mapped: NDArray[Any] = np.load(path, mmap_mode="r")
         if mapped.ndim != 2 or not mapped.flags.c_contiguous:
-            for X, _ in self._raw(mapped):
-                yield X
+            for batch in self._raw(mapped):
+                yield batch.X
             return
         (n, columns), dtype, step = mapped.shape, mapped.dtype, _rows_of(mapped)
         offset: int = getattr(mapped, "offset", 0)
@@ -158,6 +176,19 @@ def _rows_of(X: NDArray[Any]) -> int:
     """Return how many rows are read at a time."""
     row_bytes = 8 * max(X.shape[1], 1) if X.ndim == 2 else 8
     return max(_BLOCK_BYTES // row_bytes // _PIECE, 1) * _PIECE
+
+
+def _is_frame(batches: object) -> bool:
+    """Return whether batches is a data frame, and iterating over it would give its columns."""
+    return hasattr(batches, "shape") and hasattr(batches, "columns")
+
+
+def _with_names(X: Any) -> Any:  # noqa: ANN401  # whatever users have
+    """Return X; of a pyarrow record batch, whose names scikit-learn does not read, its table."""
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None and isinstance(X, pyarrow.RecordBatch):
+        return pyarrow.Table.from_batches([X])
+    return X
 
 
 def _joined(parts: list[Block]) -> Block:

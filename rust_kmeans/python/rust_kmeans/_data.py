@@ -48,8 +48,10 @@ class BatchSettings(StepSettings):
 
 
 def canonical(X: Samples) -> Samples:
-    """Return X, or a copy with indices sorted and duplicates summed if it is sparse and they are not."""
-    if sparse.issparse(X) and not X.has_canonical_format:
+    """Return X, or a copy: sparse with indices sorted and duplicates summed, dense aligned in memory."""
+    if not sparse.issparse(X):
+        return np.require(X, requirements="A")
+    if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
     return X
@@ -216,4 +218,5 @@ def _arrays(X: Samples) -> tuple[Floats, NDArray[Any], NDArray[Any], int]:
     """Return a CSR matrix as the kernel takes it: both index arrays of one type."""
     dtype = np.promote_types(X.indices.dtype, X.indptr.dtype)
     indices, indptr = (array.astype(dtype, copy=False) for array in (X.indices, X.indptr))
-    return X.data, indices, indptr, X.shape[1]
+    data, indices, indptr = (np.require(array, requirements="A") for array in (X.data, indices, indptr))
+    return data, indices, indptr, X.shape[1]

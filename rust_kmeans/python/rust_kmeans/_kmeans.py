@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import validate_data
 
 from rust_kmeans import _core, _data, _stream
@@ -24,6 +25,7 @@ from rust_kmeans._data import FLOATS, Fit, Floats, InitName, Samples, Start
 from rust_kmeans._watch import CallbackSupportMixin, FitWatch, is_watched, with_callbacks
 
 Algorithm = Literal["auto", "lloyd", "hamerly", "yinyang", "elkan"]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 # What `fit_stream` may hold of the data to draw starting centers from.
 _SAMPLE_BYTES = 64 << 20
 
@@ -37,8 +39,8 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         Number of clusters, at most the number of samples.
     init : {"k-means++", "k-means||", "random"}, array-like of shape (n_clusters, n_features), or callable
         Starting centers: greedy k-means++, k-means|| (five rounds that draw about 2 * `n_clusters` candidates
-        each, then greedy k-means++ on them), random samples, the centers themselves, or a function
-        ``init(X, n_clusters, random_state)`` that returns them.
+        each, then greedy k-means++ on them), random samples, the centers themselves, or a function, called as
+        ``init(X, n_clusters, random_state=random_state)``, that returns them.
     n_init : "auto" or int, default="auto"
         Number of runs, the best of which is kept; "auto" is 10 for "random" and callables, else 1. Runs share
         each pass over X; the result is that of one run after the other.
@@ -190,10 +192,11 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         TypeError
             For data that are not numbers.
         """
-        if is_watched(self):
-            distinct = self._fit_watched(X, y, sample_weight)
-        else:
-            distinct = _fit_together([self], X, sample_weight)
+        with self._keeping_features():
+            if is_watched(self):
+                distinct = self._fit_watched(X, y, sample_weight)
+            else:
+                distinct = _fit_together([self], X, sample_weight)
         _warn_of_duplicates([self], distinct)
         return self
 
@@ -214,12 +217,13 @@ class KMeans(CallbackSupportMixin, CentersMixin):
 
         Parameters
         ----------
-        batches : path, array, pyarrow table or dataset, iterable, or callable
-            Batches: arrays, data frames, pyarrow tables and record batches, paths of ``.npy`` and Parquet
-            files and folders of the latter, or tuples of one of these and its weights. In a list or another
-            object that gives the same batches each time it is iterated, or a function that returns an
-            iterable of them. Or one such path, array (which may be memory-mapped) or pyarrow object alone.
-            Batches have the dtype of the first.
+        batches : path, array, data frame, pyarrow table or dataset, iterable, or callable
+            Batches: arrays, data frames, pyarrow tables, record batches, datasets and Parquet files, paths of
+            ``.npy`` and Parquet files and folders of the latter, or tuples of an array, data frame, table or
+            record batch and its weights. In a list or another object that gives the same batches each time it
+            is iterated, or a function that returns an iterable of them. Or one such path, array (which may be
+            memory-mapped), data frame or pyarrow object alone. Batches get the dtype of the first, and those
+            with named columns must have its names in its order.
 
         Returns
         -------
@@ -238,10 +242,14 @@ class KMeans(CallbackSupportMixin, CentersMixin):
 
         Notes
         -----
-        From the same starting centers the result is that of `fit`, bit for bit, however the rows are cut into
-        batches. "random" draws the same starting centers as `fit`. "k-means++" and a callable do on data of
-        at most 64 MiB (or 16 * `n_clusters` samples, if that is more); from larger data they draw a sample of
-        that size.
+        From the same starting centers, centers, labels, inertia and number of iterations are those of `fit`,
+        bit for bit, however the rows are cut into batches; the last bits of `inertia_history_` may be others,
+        and `algorithm_` is "lloyd". "random" draws the same starting centers as `fit`. "k-means++" and a
+        callable do on data of at most 64 MiB (or 16 * `n_clusters` samples, if that is more); from larger
+        data they draw a sample of that size.
+
+        `verbose` and callbacks see what they see of `fit`; runs then read the stream one after the other.
+        Callbacks get `batches` for X, so that one that scores X does not serve here.
 
         Examples
         --------
@@ -251,6 +259,21 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         >>> KMeans(n_clusters=2, random_state=0).fit_stream([X[:4], X[4:]]).inertia_
         16.0
         """
+        with self._keeping_features():
+            distinct = self._fit_stream_watched(batches) if is_watched(self) else self._fit_stream(batches)
+        _warn_of_duplicates([self], [distinct])
+        return self
+
+    @with_callbacks  # type: ignore[untyped-decorator]  # scikit-learn ships no types
+    def _fit_stream_watched(self, batches: object) -> int:
+        # The stream is what callbacks get for X, which there is none of.
+        watch = FitWatch(self, batches, None, None)
+        distinct = self._fit_stream(batches, watch)
+        watch.finish()
+        return distinct
+
+    def _fit_stream(self, batches: object, watch: FitWatch | None = None) -> int:
+        """Find the centers; return how many clusters have samples."""
         self._validate_params()
         stream = Stream(batches, self._converter())
         if stream.reads_once:
@@ -263,24 +286,35 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         if known.scale.n_rows < self.n_clusters:
             msg = f"n_samples={known.scale.n_rows} should be >= n_clusters={self.n_clusters}."
             raise ValueError(msg)
+        self._warn_of_parameters()
         tol = self.tol
         if tol > 0:
             tol *= _stream.mean_variance(stream, known, self.n_threads)
-        fit = _stream.lloyd(
-            stream,
-            known,
-            self._stream_start(stream, known),
-            max_iter=self.max_iter,
-            tol=tol,
-            n_threads=self.n_threads,
-        )
-        self._keep(fit)
-        _warn_of_duplicates([self], [fit[-1]])
-        return self
+
+        def fit(starts: list[Floats]) -> list[Fit]:
+            found = _stream.lloyd(
+                stream,
+                known,
+                starts,
+                max_iter=self.max_iter,
+                tol=tol,
+                n_threads=self.n_threads,
+                watch=watch,
+            )
+            return [found]
+
+        starts = self._stream_start(stream, known)
+        if watch is None:
+            [found] = fit(starts)
+        else:
+            found = watch.best([[start] for start in starts], fit, known.first_row.dtype)
+        self._keep(found)
+        return found[-1]
 
     def _stream_start(self, stream: Stream, known: _stream.Survey) -> list[Floats]:
         """Return the starting centers of each run."""
         init: Any = self.init
+        self._n_init = self._runs(10)
         if not (isinstance(init, str) or callable(init)):
             return [self._given(known.first_row, init)]
         if isinstance(init, str) and init == "k-means||":
@@ -290,7 +324,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         random_state = check_random_state(self.random_state)
         seeds = []
         if isinstance(init, str):
-            seeds = [seed_of(random_state) for _ in range(self._runs(10))]
+            seeds = [seed_of(random_state) for _ in range(self._n_init)]
         # The kernel draws rows by weight, without a look at the data.
         rows = np.broadcast_to(known.first_row[:, :1], (n, 1))
         if isinstance(init, str) and init == "random":
@@ -302,7 +336,9 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             chosen = np.sort(_core.random_rows(rows, size, seed=seed_of(random_state))[1])
         sample = _stream.gather(stream, known, chosen)
         if callable(init):
-            return [self._given(sample, init(sample, k, random_state)) for _ in range(self._runs(10))]
+            return [
+                self._given(sample, init(sample, k, random_state=random_state)) for _ in range(self._n_init)
+            ]
         weights = None if known.weights is None else known.weights[chosen]
         return [
             _core.kmeans_plusplus(sample, k, sample_weight=weights, seed=seed, n_threads=self.n_threads)[0]
@@ -324,7 +360,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             and 0 <= self.tol < np.inf
             and type(self.verbose) is int
             and self.verbose == 0
-            and (self.random_state is None or type(self.random_state) is int)
+            and (self.random_state is None or _is_seed(self.random_state))
             and self.copy_x is True
             and _is_one_of(self.algorithm, ("auto", "lloyd", "hamerly", "yinyang", "elkan"))
             and (self.n_threads is None or _is_count(self.n_threads))
@@ -335,7 +371,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
 
         The kernel checks that values are finite in a pass it needs anyway, and says where they are not.
         """
-        if type(X) is np.ndarray and X.dtype in FLOATS and X.ndim == 2 and X.size > 0:
+        if type(X) is np.ndarray and X.dtype in FLOATS and X.ndim == 2 and X.size > 0 and X.flags.aligned:
             # What scikit-learn's validation, which takes as long as a small fit, would end in.
             self.n_features_in_ = X.shape[1]
             if hasattr(self, "feature_names_in_"):
@@ -358,7 +394,6 @@ class KMeans(CallbackSupportMixin, CentersMixin):
     def _start(self, X: Samples) -> Start:
         """Return what the kernel starts from, for each run."""
         init: Any = self.init
-        # scikit-learn's name, which its own tests read.
         self._n_init = self._runs(10)
         if not (isinstance(init, str) or callable(init)):
             # Nothing is drawn, and making a generator takes longer than a small fit.
@@ -369,7 +404,9 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             name = cast(InitName, init)
             seeds = [seed_of(random_state) for _ in range(self._n_init)]
             return name, self.n_clusters, seeds
-        return [self._given(X, init(X, self.n_clusters, random_state)) for _ in range(self._n_init)]
+        return [
+            self._given(X, init(X, self.n_clusters, random_state=random_state)) for _ in range(self._n_init)
+        ]
 
     def _keep(self, fit: Fit) -> None:
         centers, labels, inertia, history, n_iter, algorithm, _ = fit
@@ -497,7 +534,8 @@ def _fit_together(
             data,
             starts,
             sample_weight=weights,
-            max_iter=first.max_iter,
+            # More iterations than the kernel can count are as good as without end.
+            max_iter=min(first.max_iter, sys.maxsize),
             tol=first.tol,
             algorithm="hamerly" if first.algorithm == "elkan" else first.algorithm,
             spherical=first._spherical,
@@ -532,6 +570,29 @@ def _runs_of(start: Start) -> list[list[Start]]:
     return [[(init, n_clusters, [seed])] for seed in seeds]
 
 
+def _validated(constraints: dict[str, list[Any]], *, all_of_them: bool) -> Callable[[_Function], _Function]:
+    """Return what makes a function refuse wrong parameters as scikit-learn's do, and leaves its type.
+
+    Unless these are `all_of_them`, what the function calls checks the rest.
+    """
+    decorated: Callable[[_Function], _Function] = validate_params(
+        constraints, prefer_skip_nested_validation=all_of_them
+    )
+    return decorated
+
+
+@_validated(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "sample_weight": ["array-like", None],
+        "x_squared_norms": ["array-like", None],
+        "random_state": ["random_state"],
+        "n_local_trials": [Interval(Integral, 1, None, closed="left"), None],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    },
+    all_of_them=True,
+)
 def kmeans_plusplus(
     X: ArrayLike,
     n_clusters: int,
@@ -587,6 +648,9 @@ def kmeans_plusplus(
     True
     """
     data = check_array(X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite=False)
+    if data.shape[0] < n_clusters:
+        msg = f"n_samples={data.shape[0]} should be >= n_clusters={n_clusters}."
+        raise ValueError(msg)
     if x_squared_norms is not None:
         length = np.shape(x_squared_norms)[:1]
         if length != data.shape[:1]:
@@ -601,11 +665,20 @@ def kmeans_plusplus(
         n_clusters,
         sample_weight=weights_of(sample_weight),
         seed=seed,
-        n_local_trials=n_local_trials,
+        n_local_trials=None if n_local_trials is None else min(n_local_trials, sys.maxsize),
         n_threads=n_threads,
     )
 
 
+# Other parameters are checked by `fit`; its messages then name this function.
+@_validated(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "sample_weight": ["array-like", None],
+        "return_n_iter": [bool],
+    },
+    all_of_them=False,
+)
 def k_means(
     X: ArrayLike,
     n_clusters: int,
@@ -684,6 +757,10 @@ def k_means(
 
 def _is_count(value: object) -> bool:
     return type(value) is int and value >= 1
+
+
+def _is_seed(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**32
 
 
 def _is_one_of(value: object, words: tuple[str, ...]) -> bool:

@@ -183,6 +183,11 @@ class MiniBatchKMeans(CentersMixin):
         TypeError
             For data that are not numbers.
         """
+        with self._keeping_features():
+            self._fit(X, sample_weight)
+        return self
+
+    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> None:
         self._validate_params()
         data: Samples = _data.canonical(
             validate_data(self, X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite=False)
@@ -200,7 +205,9 @@ class MiniBatchKMeans(CentersMixin):
             batch_size=self._batch_size,
             n_steps=n_steps,
             tol=self.tol,
-            max_no_improvement=self.max_no_improvement,
+            max_no_improvement=(
+                None if self.max_no_improvement is None else min(self.max_no_improvement, sys.maxsize)
+            ),
             reassignment_ratio=self.reassignment_ratio,
             compute_labels=self.compute_labels,
             watch=_Printer(n_steps) if self.verbose else None,
@@ -212,7 +219,6 @@ class MiniBatchKMeans(CentersMixin):
             self.inertia_ = inertia * (data.shape[0] if weights is None else float(weights.sum()))
         else:
             self.labels_, self.inertia_ = labelled
-        return self
 
     def partial_fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Move the centers by one batch; the first one also starts them.
@@ -240,7 +246,8 @@ class MiniBatchKMeans(CentersMixin):
             For data that are not numbers.
         """
         self._validate_params()
-        return self._step(self._to_batch()(X), weights_of(sample_weight))
+        with self._keeping_features():
+            return self._step(self._to_batch()(X), weights_of(sample_weight))
 
     def partial_fit_stream(self, batches: object) -> Self:
         """Call `partial_fit` for a stream, read once: a step for each `batch_size` rows.
@@ -249,11 +256,13 @@ class MiniBatchKMeans(CentersMixin):
 
         Parameters
         ----------
-        batches : iterable, callable, path, array, or pyarrow table or dataset
-            Batches: arrays, sparse matrices, data frames, pyarrow tables and record batches, paths of
-            ``.npy`` and Parquet files and folders of the latter, or tuples of one of these and its weights.
-            Or a function that returns an iterable of batches, or one such path, array (which may be
-            memory-mapped), sparse matrix or pyarrow object alone. A generator will do.
+        batches : iterable, callable, path, array, data frame, or pyarrow table or dataset
+            Batches: arrays, sparse matrices, data frames, pyarrow tables, record batches, datasets and
+            Parquet files, paths of ``.npy`` and Parquet files and folders of the latter, or tuples of an
+            array, sparse matrix, data frame, table or record batch and its weights. Or a function that
+            returns an iterable of batches, or one such path, array (which may be memory-mapped), sparse
+            matrix, data frame or pyarrow object alone. A generator will do. Batches get the dtype of the
+            first, and those with named columns must have its names in its order.
 
         Returns
         -------
@@ -271,8 +280,9 @@ class MiniBatchKMeans(CentersMixin):
         """
         self._validate_params()
         block = None
-        for block in Stream(batches, self._to_batch(), n_rows=self.batch_size):
-            self._step(*block)
+        with self._keeping_features():
+            for block in Stream(batches, self._to_batch(), n_rows=self.batch_size):
+                self._step(*block)
         if block is None:
             msg = "The stream has no rows: at least one batch is needed."
             raise ValueError(msg)
@@ -324,13 +334,13 @@ class MiniBatchKMeans(CentersMixin):
                     f"init_size={self.init_size} should be larger than n_clusters={self.n_clusters}. "
                     "Setting it to min(3*n_clusters, n_samples)",
                     RuntimeWarning,
-                    # Whoever called `fit`.
-                    stacklevel=3,
+                    # Whoever called `fit` or `partial_fit`.
+                    stacklevel=4,
                 )
             size = 3 * self.n_clusters
         self._init_size = min(size, n_samples)
         self._n_init = self._runs(3)
-        self._warn_of_n_init(stacklevel=4)
+        self._warn_of_n_init(stacklevel=5)
         return sampler
 
     def _best_start(
@@ -363,7 +373,7 @@ class MiniBatchKMeans(CentersMixin):
             X = X[sampler.draw(self._init_size, seed_of(random_state))]
             weights = None
         if callable(init):
-            return self._given(X, init(X, self.n_clusters, random_state))
+            return self._given(X, init(X, self.n_clusters, random_state=random_state))
         seed = seed_of(random_state)
         if init == "random":
             return _data.random_rows(X, self.n_clusters, sample_weight=weights, seed=seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,13 +103,16 @@ def lloyd(
     max_iter: int,
     tol: float,
     n_threads: int | None,
+    watch: _core._Watch | None = None,
 ) -> Fit:
     """Return the best run, the first of equals, as `_core.fit` does.
 
-    All runs share each pass. `tol` bounds the summed squared shift of the centers, in squared units of the
-    data.
+    All runs share each pass; where one watches there is one. `tol` bounds the summed squared shift of the
+    centers, in squared units of the data.
     """
     runs = [Run(start, known.scale.n_rows) for start in starts]
+    if watch is not None:
+        watch.started()
     while active := [run for run in runs if run.inertia is None]:
         found = _assign(stream, known, active, n_threads)
         moving = [(run, *each) for run, each in zip(active, found, strict=True) if not run.is_last]
@@ -117,7 +121,7 @@ def lloyd(
                 run.inertia = partial.inertia
         far = _farthest(stream, known, [(run, partial) for run, partial, _ in moving], n_threads)
         for (run, partial, changed), rows in zip(moving, far, strict=True):
-            _advance(run, partial, rows, known, changed=changed, max_iter=max_iter, tol=tol)
+            _advance(run, partial, rows, known, watch, changed=changed, max_iter=max_iter, tol=tol)
     inertias = [run.inertia for run in runs if run.inertia is not None]
     best = runs[int(np.argmin(inertias))]
     history = np.array(best.history)
@@ -201,6 +205,7 @@ def _advance(
     partial: _core.Partial,
     far: _Far,
     known: Survey,
+    watch: _core._Watch | None,
     *,
     changed: bool,
     max_iter: int,
@@ -219,9 +224,16 @@ def _advance(
     )
     settled = np.array_equal(centers, run.centers)
     run.centers = centers
+    number = len(run.history)
     run.history.append(partial.inertia)
+    converged: Literal["strict", "shift"] | None = None
+    if not changed:
+        converged = "strict"
+    elif shift <= tol:
+        converged = "shift"
+    is_ended = watch is not None and watch.iterated(number, partial.inertia, centers, shift, tol, converged)
     if not changed and settled:
         # The partial is one of these centers.
         run.inertia = partial.inertia
-    elif not changed or shift <= tol or len(run.history) >= max_iter:
+    elif converged or is_ended or len(run.history) >= max_iter:
         run.is_last = True

@@ -46,7 +46,7 @@ class FitWatch:
     def __init__(
         self,
         model: Any,  # noqa: ANN401  # an estimator, which imports this module
-        X: ArrayLike,
+        X: object,
         y: object,
         sample_weight: ArrayLike | None,
     ) -> None:

@@ -62,8 +62,9 @@ bench: $(KERNEL)
 
 test: lint docs test-rust test-python
 
+# Side by side, as many tests wait for processes that start.
 test-python: $(KERNEL)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-peers: $(KERNEL) peers
 	$(BIN)/python -m pytest -m peers

@@ -263,6 +263,32 @@ def test_parquet_and_csv_are_read(tmp_path: Path) -> None:
         assert_same_fit(clone(model).fit(dd.read_csv(str(tmp_path / "*.csv"))), expected)
 
 
+# Dask joins partitions of which few columns are read: a frame then has other ones than each of its columns.
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+@pytest.mark.parametrize("persist", [None, True, False])
+def test_parquet_that_is_changed_before_the_fit_is_fitted(tmp_path: Path, persist: bool | None) -> None:
+    import dask.dataframe as dd
+
+    X = np.hstack([samples(400, seed) for seed in range(4)])
+    names = [f"x{j}" for j in range(X.shape[1])]
+    dd.from_pandas(pd.DataFrame(X, columns=names), npartitions=8).to_parquet(tmp_path)
+    read = dd.read_parquet(tmp_path)
+    for changed in (read.astype("float32"), read * 2, read[read["x0"] > 0]):
+        rows = changed.compute().to_numpy()
+        model = KMeans(4, init=rows[:4], persist=persist)
+        assert_same_fit(model.fit(changed), rust_kmeans.KMeans(4, init=rows[:4]).fit(rows))
+
+
+@pytest.mark.parametrize("others", ["int16", "float16", "int32", "bool", "Float32"])
+def test_a_frame_of_several_dtypes_has_that_of_the_local_fit(others: str) -> None:
+    import dask.dataframe as dd
+
+    X = pd.DataFrame(samples() > 0, columns=list("abc")).astype({"a": "float32", "b": others, "c": others})
+    start = np.eye(3)[:2]
+    lazy = quietly(KMeans(2, init=start), dd.from_pandas(X, npartitions=3))
+    assert_same_fit(lazy, quietly(rust_kmeans.KMeans(2, init=start), X))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused_naming_block_row_and_column(bad: float, client: Any) -> None:
     X = samples()

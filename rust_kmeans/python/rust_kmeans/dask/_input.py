@@ -45,13 +45,10 @@ class Samples:
         The rows; chunks may be unknown, features lie in one chunk.
     meta : ndarray or data frame of no rows
         Number and names of the features.
-    lengths : callable or None
-        Of a data frame, returns delayed numbers of rows of its partitions, from one column.
     """
 
     array: da.Array
     meta: Any
-    lengths: Callable[[], list[Any]] | None = None
 
 
 def is_lazy(X: object) -> bool:
@@ -123,8 +120,8 @@ def sizes_of(X: Samples, compute: Compute) -> list[int]:
     """
     sizes: list[Any] = list(X.array.chunks[0])
     if any(math.isnan(size) for size in sizes):
-        lengths = _lengths(X.array) if X.lengths is None else X.lengths()
-        sizes = compute(lengths)
+        # Those of the very chunks: of a frame of fewer columns Dask may make fewer partitions.
+        sizes = compute(_lengths(X.array))
     if sum(sizes) == 0:
         msg = f"X has shape (0, {X.array.shape[1]}): at least one sample is needed."
         raise ValueError(msg)
@@ -171,16 +168,21 @@ def _of_frame(X: Collection, dtype: np.dtype[Any] | None) -> Samples:
             msg = f"Column {name!r} of X has dtype {kind}: k-means needs real numbers; encode it or drop it."
             raise TypeError(msg)
     if dtype is None:
-        dtype = np.dtype(np.float32 if all(kind == np.float32 for kind in X.dtypes) else np.float64)
+        dtype = _dtype_of_columns(list(X.dtypes))
     shape = (math.nan, len(X.columns))
     rows = dask.delayed(_rows_of_frame, pure=True)
     parts = [da.from_delayed(rows(part, dtype), shape=shape, dtype=dtype) for part in X.to_delayed()]
-    array = da.concatenate(parts, allow_unknown_chunksizes=True)
+    return Samples(da.concatenate(parts, allow_unknown_chunksizes=True), X._meta)
 
-    def lengths() -> list[Any]:
-        return [dask.delayed(len)(part) for part in X[[X.columns[0]]].to_delayed()]
 
-    return Samples(array, X._meta, lengths)
+def _dtype_of_columns(kinds: list[Any]) -> np.dtype[Any]:
+    """Return float32 if the columns have that as their common dtype, else float64, as the local estimators do.
+
+    The nullable dtypes of pandas make it float64 there.
+    """
+    is_plain = all(isinstance(kind, np.dtype) for kind in kinds)
+    common = np.result_type(*kinds) if is_plain else np.dtype(np.float64)
+    return common if common in FLOATS else np.dtype(np.float64)
 
 
 def _rows_of_frame(part: Any, dtype: np.dtype[Any]) -> Floats:  # noqa: ANN401  # a data frame

@@ -24,6 +24,7 @@ import dask
 import dask.array as da
 import distributed
 import pandas as pd
+import sklearn
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
@@ -410,6 +411,113 @@ def test_an_estimator_can_be_cloned_and_pickled_without_its_lazy_labels() -> Non
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert not hasattr(loaded, "labels_")
     assert hasattr(model, "labels_")
+
+
+def shifted(X: Floats) -> Floats:
+    """Return a copy that is not aligned to its elements, as what comes out of a message may be."""
+    whole = np.empty(X.nbytes + 4, dtype=np.uint8)
+    copy: Floats = whole[4:].view(X.dtype).reshape(X.shape)
+    copy[...] = X
+    assert not copy.flags.aligned
+    return copy
+
+
+def test_what_comes_unaligned_out_of_a_message_is_taken() -> None:
+    X, weights = samples(), np.arange(1.0, 601.0)
+    lazy, of_weights = (chunked(each, (600,)).map_blocks(shifted, dtype=float) for each in (X, weights))
+    local = rust_kmeans.KMeans(4, init=X[:4]).fit(X, sample_weight=weights)
+    for init in (shifted(X[:4]), lambda *_: shifted(X[:4])):
+        model = KMeans(4, init=init, n_init=1).fit(lazy, sample_weight=of_weights)
+        assert_same_fit(model, local)
+        assert float(model.score(lazy, sample_weight=of_weights)) == pytest.approx(-local.inertia_, rel=1e-12)
+        np.testing.assert_array_equal(model.transform(lazy).compute(), local.transform(X))
+    streamed = KMeans(4, random_state=0).partial_fit(lazy, sample_weight=of_weights)
+    expected = MiniBatchKMeans(4, random_state=0).partial_fit(X, sample_weight=weights)
+    np.testing.assert_array_equal(streamed.cluster_centers_, expected.cluster_centers_)
+
+
+def test_a_stream_is_taken_on_a_cluster(client: Any) -> None:
+    X = samples(601, dtype="float32")
+    with client.as_current():
+        lazy = KMeans(4, random_state=0).partial_fit(chunked(X, (200, 201, 200)))
+    expected = MiniBatchKMeans(4, random_state=0)
+    for first, last in ((0, 200), (200, 401), (401, 601)):
+        expected.partial_fit(X[first:last])
+    np.testing.assert_array_equal(lazy.cluster_centers_, expected.cluster_centers_)
+
+
+def test_a_stream_reads_chunks_of_unknown_size_once() -> None:
+    X = samples()
+    n_read = 0
+
+    def read(chunk: Floats) -> Floats:
+        nonlocal n_read
+        n_read += 1
+        return chunk
+
+    lazy = chunked(X, (300, 0, 300)).map_blocks(read, dtype=float, chunks=((np.nan,) * 3, (D,)))
+    KMeans(4, random_state=0).partial_fit(lazy)
+    assert n_read == 3
+    with pytest.raises(ValueError, match="at least one sample"):
+        KMeans(4).partial_fit(lazy[lazy[:, 0] > 1e9])
+
+
+def test_a_first_block_that_fails_leaves_nothing_behind() -> None:
+    X = chunked(samples(), (100, 500))
+    model = KMeans(200, random_state=0)
+    with pytest.raises(ValueError, match=r"Block 0 of X \(rows 0 to 99\): n_samples=100 should be"):
+        model.partial_fit(X)
+    assert model.set_params(n_clusters=3).partial_fit(X).cluster_centers_.shape == (3, D)
+
+
+@pytest.mark.parametrize("begin", ["fit", "partial_fit"])
+def test_a_stream_keeps_the_number_of_centers(begin: str) -> None:
+    X = chunked(samples(), (600,))
+    model = getattr(KMeans(5, random_state=0), begin)(X).set_params(n_clusters=3)
+    for batch in (X, samples()):
+        with pytest.raises(ValueError, match=r"n_clusters=3, but .* 5 centers .*set_params\(n_clusters=5\)"):
+            model.partial_fit(batch)
+    assert model.get_feature_names_out().shape == (5,)
+
+
+@pytest.mark.parametrize("begins_lazy", [False, True])
+def test_a_stream_checks_names_of_features_in_memory_and_lazy(begins_lazy: bool) -> None:
+    X = samples()
+    in_memory = pd.DataFrame(X, columns=list("abc"))
+    first, then = (frame(X), in_memory) if begins_lazy else (in_memory, frame(X))
+    model = KMeans(5, random_state=0).partial_fit(first)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    model.partial_fit(then)
+    for other in (frame(X)[["c", "b", "a"]], in_memory[["c", "b", "a"]]):
+        with pytest.raises(ValueError, match="feature names must be in the same order"):
+            model.partial_fit(other)
+    with pytest.warns(UserWarning, match="but KMeans was fitted with feature names"):
+        model.partial_fit(X)
+
+
+@pytest.mark.parametrize("method", ["predict", "transform", "score", "partial_fit"])
+def test_every_method_names_the_block_of_a_value_that_is_not_finite(method: str) -> None:
+    X = samples()
+    model = KMeans(4, random_state=0).fit(chunked(X, (600,)))
+    X[450, 1] = np.nan
+    lazy = chunked(X, (200, 200, 200))
+    unknown = da.Array(lazy.dask, lazy.name, ((np.nan,) * 3, (D,)), lazy.dtype)
+    for array, where in ((lazy, r" \(rows 400 to 599\)"), (unknown, r"( \(rows 400 to 599\))?")):
+        with pytest.raises(ValueError, match=f"Block 2 of X{where}: .*NaN"):
+            getattr(model, method)(array).compute()
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_lazy_distances_are_not_put_into_data_frames(container: str) -> None:
+    pytest.importorskip(container)
+    X = samples()
+    model = KMeans(4, random_state=0).fit(chunked(X, (600,)))
+    asked = clone(model).set_output(transform=container).fit(chunked(X, (600,)))
+    with pytest.raises(ValueError, match=rf"cannot be put into '{container}': call set_output"):
+        asked.transform(chunked(X, (600,)))
+    with sklearn.config_context(transform_output=container), pytest.raises(ValueError, match="set_config"):
+        model.transform(chunked(X, (600,)))
+    assert asked.transform(X).shape == (600, 4)
 
 
 def test_fewer_distinct_samples_than_clusters_give_a_warning() -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rust_kmeans import _core
 from rust_kmeans._data import Algorithm, Floats, Weights
 from rust_kmeans.dask._groups import Block, Group, Groups, aligned
+from rust_kmeans.dask._input import naming
 from rust_kmeans.dask._kernel import BlockKernel, BlockState, Labels, P
 
 
@@ -251,15 +252,11 @@ def _survey_group(group: Group) -> Survey:
 
     def look(i: int, n_threads: int) -> Survey:
         block = group.blocks[i]
-        try:
+        with naming(block.place.chunk, block.place.first_row, block.place.n_rows):
             plain = _core.block_scale(block.X, n_threads=n_threads)
             scale = plain
             if block.weights is not None:
                 scale = _core.block_scale(block.X, block.weights, n_threads=n_threads)
-        except ValueError as error:
-            first, n_rows = block.place.first_row, block.place.n_rows
-            msg = f"Block {block.place.chunk} of X (rows {first} to {first + n_rows - 1}): {error}"
-            raise ValueError(msg) from None
         has_weight = block.weights is None or bool(block.weights.any())
         return Survey(scale, plain, block.weights is not None, has_weight, block.X[:1].copy())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial as bind
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -247,8 +247,15 @@ class ClusterGroups:
         return answers
 
     def spilled_bytes(self) -> int:
-        """Return how many bytes of all data workers hold on disk at this moment."""
-        return sum(self._client.run(_spilled_bytes).values())
+        """Return how many bytes of all data workers hold on disk at this moment.
+
+        A worker that does not answer counts as 0: the fit has its result already.
+        """
+        try:
+            answers = self._client.run(_spilled_bytes, on_error="return")
+        except (OSError, RuntimeError, CancelledError):
+            return 0
+        return sum(answer for answer in answers.values() if isinstance(answer, int))
 
     def close(self) -> None:
         """Let go of all that the fit holds on the cluster."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -25,6 +26,17 @@ class Place(NamedTuple):
     chunk: int
     first_row: int
     n_rows: int
+
+
+@contextmanager
+def naming(chunk: int, first_row: float, n_rows: int) -> Iterator[None]:
+    """Say in a ValueError which block of X it is about; its first row is NaN if that is unknown."""
+    try:
+        yield
+    except ValueError as error:
+        rows = "" if math.isnan(first_row) else f" (rows {first_row} to {first_row + n_rows - 1})"
+        msg = f"Block {chunk} of X{rows}: {error}"
+        raise ValueError(msg) from None
 
 
 @dataclass(frozen=True)
@@ -122,9 +134,7 @@ def sizes_of(X: Samples, compute: Compute) -> list[int]:
     if any(math.isnan(size) for size in sizes):
         # Those of the very chunks: of a frame of fewer columns Dask may make fewer partitions.
         sizes = compute(_lengths(X.array))
-    if sum(sizes) == 0:
-        msg = f"X has shape (0, {X.array.shape[1]}): at least one sample is needed."
-        raise ValueError(msg)
+    _check_rows(X, sum(sizes))
     return [int(size) for size in sizes]
 
 
@@ -157,6 +167,36 @@ def sources(X: da.Array, sizes: Sequence[int], sample_weight: object, compute: C
     return [Source(place, [chunk, part]) for (place, chunk), part in zip(filled, weights, strict=True)]
 
 
+def stream(X: Samples, sample_weight: object, compute: Compute) -> Iterator[tuple[Place, list[Floats]]]:
+    """Yield the blocks of X that have rows, each with its weights if there are any, and computed once.
+
+    Only with weights, which are cut as X is, unknown chunks are computed twice.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, and for weights of another shape.
+    """
+    if sample_weight is not None:
+        for source in sources(X.array, sizes_of(X, compute), sample_weight, compute):
+            yield source.place, compute(source.parts)
+        return
+    first_row = 0
+    for i, chunk in enumerate(X.array.to_delayed().ravel()):
+        rows = compute([chunk])
+        place = Place(i, first_row, len(rows[0]))
+        first_row += place.n_rows
+        if place.n_rows > 0:
+            yield place, rows
+    _check_rows(X, first_row)
+
+
+def _check_rows(X: Samples, n_samples: int) -> None:
+    if n_samples == 0:
+        msg = f"X has shape (0, {X.array.shape[1]}): at least one sample is needed."
+        raise ValueError(msg)
+
+
 def _of_frame(X: Collection, dtype: np.dtype[Any] | None) -> Samples:
     from pandas.api.types import is_complex_dtype, is_numeric_dtype
 
@@ -176,7 +216,7 @@ def _of_frame(X: Collection, dtype: np.dtype[Any] | None) -> Samples:
 
 
 def _dtype_of_columns(kinds: list[Any]) -> np.dtype[Any]:
-    """Return float32 if the columns have that as their common dtype, else float64, as the local estimators do.
+    """Return float32 if that is the common dtype of the columns, else float64, as the local estimators do.
 
     The nullable dtypes of pandas make it float64 there.
     """

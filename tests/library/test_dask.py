@@ -455,7 +455,7 @@ def test_a_stream_reads_chunks_of_unknown_size_once() -> None:
         n_read += 1
         return chunk
 
-    lazy = chunked(X, (300, 0, 300)).map_blocks(read, dtype=float, chunks=((np.nan,) * 3, (D,)))
+    lazy = chunked(X, (300, 0, 300)).map_blocks(read, meta=X[:0], chunks=((np.nan,) * 3, (D,)))
     KMeans(4, random_state=0).partial_fit(lazy)
     assert n_read == 3
     with pytest.raises(ValueError, match="at least one sample"):
@@ -489,7 +489,7 @@ def test_a_stream_checks_names_of_features_in_memory_and_lazy(begins_lazy: bool)
     assert model.feature_names_in_.tolist() == ["a", "b", "c"]
     model.partial_fit(then)
     for other in (frame(X)[["c", "b", "a"]], in_memory[["c", "b", "a"]]):
-        with pytest.raises(ValueError, match="feature names must be in the same order"):
+        with pytest.raises(ValueError, match="Feature names must be in the same order"):
             model.partial_fit(other)
     with pytest.warns(UserWarning, match="but KMeans was fitted with feature names"):
         model.partial_fit(X)

@@ -56,6 +56,11 @@ if TYPE_CHECKING:
 _SHARE_OF_MEMORY = 0.4
 #: What is kept of a row at most, besides the row: label and bounds.
 _KEPT_BYTES = 20
+#: What is kept of a block for each value of the centers: the centers and their sums.
+_KEPT_BYTES_OF_CENTERS = 16
+#: Rows of a block in memory at least, in all and for each center, so that rows outweigh what is kept.
+_LEAST_ROWS = 4096
+_ROWS_PER_CENTER = 8
 
 
 class KMeans(CentersMixin):
@@ -92,15 +97,16 @@ class KMeans(CentersMixin):
         How labels are found, as for `rust_kmeans.KMeans`. The result does not depend on it.
     n_threads : int or None, default=None
         Threads of a task of the fit; a worker (or this process) runs as many tasks at a time as fill its
-        threads. None for one task with all threads. `predict` and the like take 1 unless this says more,
-        since Dask runs as many of their tasks at a time as there are threads. The result does not depend on
-        it.
+        threads. None for one task with all threads. Where rows are read in each pass a task takes 1, since
+        Dask runs as many of them at a time as there are threads, unless that is one at a time. `predict` and
+        the like take 1 unless this says more. The result does not depend on it.
     kernel : BlockKernel or None, default=None
         What runs on the blocks; None for that of this package, `RustKernel`.
     persist : bool or None, default=None
         Whether the rows stay in memory during the fit. False reads X again in each pass, so that a worker has
         few chunks at a time. None keeps them if workers have them already, or if they and what the fit keeps
-        of them take at most two fifths of the workers' memory limits.
+        of them take at most two fifths of the workers' memory limits; for that, chunks of unknown sizes are
+        read once more before.
 
     Attributes
     ----------
@@ -241,24 +247,18 @@ class KMeans(CentersMixin):
         self._validate_params()
         data = samples(X)
         validate_data(self, data.meta, skip_check_array=True)
+        self._warn_of_n_init(stacklevel=3)
         get = get_scheduler(collections=[data.array])
         client = _client_of(get)
-        with explained(client):
-            sizes = sizes_of(data, lambda values: _computed(values, get))
-            if sum(sizes) < self.n_clusters:
-                msg = f"n_samples={sum(sizes)} should be >= n_clusters={self.n_clusters}."
-                raise ValueError(msg)
-            self._warn_of_n_init(stacklevel=3)
-            array = _with_sizes(data.array, sizes)
-            blocks = sources(array, sizes, sample_weight, lambda values: _computed(values, get))
-            # Rows or weights in the memory of this process are part of what is sent: no news to the user.
-            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-                groups = self._groups(array, blocks, get, client)
-                try:
-                    best = self._best_run(groups, array)
-                    self.persisted_, self.spilled_bytes_ = groups.persisted, groups.spilled_bytes()
-                finally:
-                    groups.close()
+        # Rows or weights in the memory of this process are part of what is sent: no news to the user.
+        no_warning = dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
+        with explained(client), no_warning:
+            groups, array = self._read(data, sample_weight, get, client)
+            try:
+                best = self._best_run(groups, array)
+                self.persisted_, self.spilled_bytes_ = groups.persisted, groups.spilled_bytes()
+            finally:
+                groups.close()
         self._keep(best)
         self.labels_ = self._labels(array)
         if best.n_clusters < self.n_clusters:
@@ -455,18 +455,38 @@ class KMeans(CentersMixin):
         total = dask.delayed(_negative_sum, pure=False)(inertias)
         return da.from_delayed(total, shape=(), dtype=np.float64)
 
+    def _read(
+        self, data: Samples, sample_weight: object, get: Callable[..., Any], client: Client | None
+    ) -> tuple[Groups, da.Array]:
+        """Return the blocks where a fit works on them, and X with known chunks."""
+        array = data.array
+        if self.persist and any(math.isnan(size) for size in array.chunks[0]):
+            # Counted where they stay, so that they are not read twice.
+            array = dask.persist(array, scheduler=get)[0] if client is None else client.persist(array)
+        sizes = sizes_of(Samples(array, data.meta), lambda values: _computed(values, get))
+        if sum(sizes) < self.n_clusters:
+            msg = f"n_samples={sum(sizes)} should be >= n_clusters={self.n_clusters}."
+            raise ValueError(msg)
+        array = _with_sizes(array, sizes)
+        blocks = sources(array, sizes, sample_weight, lambda values: _computed(values, get))
+        return self._groups(array, blocks, get, client), _with_sizes(data.array, sizes)
+
     def _groups(
         self, array: da.Array, blocks: list[Source], get: Callable[..., Any], client: Client | None
     ) -> Groups:
         """Return the blocks where a fit works on them."""
-        need = array.nbytes + _KEPT_BYTES * array.shape[0]
+        least_rows = max(_LEAST_ROWS, _ROWS_PER_CENTER * self.n_clusters)
+        n_rows, n_features = array.shape
+        n_blocks = min(len(blocks), n_rows // least_rows + 1)
+        need = array.nbytes + _KEPT_BYTES * n_rows
+        need += _KEPT_BYTES_OF_CENTERS * n_blocks * self.n_clusters * n_features
         if client is None:
             persist = need <= _SHARE_OF_MEMORY * MEMORY_LIMIT if self.persist is None else self.persist
-            return LocalGroups(blocks, get, _local_threads(get), self.n_threads, persist=persist)
+            return LocalGroups(blocks, get, _local_threads(get), self.n_threads, least_rows, persist=persist)
         persist = self.persist
         if persist is None:
             persist = _is_held(array, client) or need <= _SHARE_OF_MEMORY * _memory_of(client)
-        return ClusterGroups(blocks, client, self.n_threads, persist=persist)
+        return ClusterGroups(blocks, client, self.n_threads, least_rows, persist=persist)
 
     def _block_kernel(self) -> BlockKernel[Any]:
         return RustKernel() if self.kernel is None else self.kernel

@@ -21,11 +21,16 @@ Compute = Callable[[list[Any]], list[Any]]
 
 
 class Place(NamedTuple):
-    """Where a block stands in X: its chunk, the number of its first row, how many rows it has."""
+    """Where a block stands in X, and what X promises of it.
+
+    Its chunk, the number of its first row, how many rows and features it has, and of what dtype.
+    """
 
     chunk: int
     first_row: int
     n_rows: int
+    n_features: int
+    dtype: np.dtype[Any]
 
 
 @contextmanager
@@ -158,7 +163,7 @@ def sources(X: da.Array, sizes: Sequence[int], sample_weight: object, compute: C
         For weights of another shape.
     """
     firsts = [0, *accumulate(sizes)]
-    places = [Place(i, firsts[i], size) for i, size in enumerate(sizes)]
+    places = [Place(i, firsts[i], size, X.shape[1], X.dtype) for i, size in enumerate(sizes)]
     chunks = X.to_delayed().ravel().tolist()
     if sample_weight is None:
         return [Source(place, [chunk]) for place, chunk in zip(places, chunks, strict=True) if place.n_rows]
@@ -184,7 +189,7 @@ def stream(X: Samples, sample_weight: object, compute: Compute) -> Iterator[tupl
     first_row = 0
     for i, chunk in enumerate(X.array.to_delayed().ravel()):
         rows = compute([chunk])
-        place = Place(i, first_row, len(rows[0]))
+        place = Place(i, first_row, len(rows[0]), X.array.shape[1], X.array.dtype)
         first_row += place.n_rows
         if place.n_rows > 0:
             yield place, rows
@@ -238,20 +243,31 @@ def _weights(sample_weight: Any, places: list[Place], compute: Compute) -> Itera
     """Yield the weights of each place, delayed."""
     n_samples = places[-1].first_row + places[-1].n_rows
     if not is_lazy(sample_weight):
-        weights = np.asarray(sample_weight, dtype=np.float64)
-        _check_weights(weights.shape, n_samples)
+        weights = np.asarray(sample_weight)
+        _check_weights(weights, n_samples)
+        weights = weights.astype(np.float64, copy=False)
         for place in places:
             part = weights[place.first_row : place.first_row + place.n_rows]
             yield dask.delayed(part, pure=False, traverse=False)
         return
-    array = sample_weight if isinstance(sample_weight, da.Array) else sample_weight.to_dask_array()
+    # Of the type: a delayed value has whatever attribute one asks for.
+    if hasattr(type(sample_weight), "to_dask_array"):
+        array = sample_weight.to_dask_array()
+    elif isinstance(sample_weight, da.Array):
+        array = sample_weight
+    else:
+        msg = (
+            f"sample_weight is a {type(sample_weight).__name__}: it must be a Dask array, a Dask series or "
+            "an array in memory."
+        )
+        raise TypeError(msg)
     if array.ndim != 1:
-        _check_weights(array.shape, n_samples)
-    array = array.astype(np.float64)
+        _check_weights(array, n_samples)
     if any(math.isnan(size) for size in array.chunks[0]):
         known = tuple(compute(_lengths(array)))
         array = da.Array(array.dask, array.name, (known,), array.dtype)
-    _check_weights(array.shape, n_samples)
+    _check_weights(array, n_samples)
+    array = array.astype(np.float64)
     sizes = tuple(place.n_rows for place in places)
     filled = [i for i, size in enumerate(array.chunks[0]) if size > 0]
     if tuple(array.chunks[0][i] for i in filled) != sizes:
@@ -261,7 +277,13 @@ def _weights(sample_weight: Any, places: list[Place], compute: Compute) -> Itera
     yield from (chunks[i] for i in filled)
 
 
-def _check_weights(shape: tuple[int, ...], n_samples: int) -> None:
-    if shape != (n_samples,):
-        msg = f"sample_weight has shape {shape}: one weight for each sample is needed, shape ({n_samples},)."
+def _check_weights(weights: Any, n_samples: int) -> None:  # noqa: ANN401  # of NumPy or of Dask
+    if weights.dtype.kind not in "biufO":
+        msg = f"sample_weight has dtype {weights.dtype}: weights must be real numbers."
+        raise TypeError(msg)
+    if weights.shape != (n_samples,):
+        msg = (
+            f"sample_weight has shape {weights.shape}: one weight for each sample is needed, "
+            f"shape ({n_samples},)."
+        )
         raise ValueError(msg)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ pytest.importorskip("distributed")
 
 import dask
 import dask.array as da
+import dask.bag as db
 import distributed
 import pandas as pd
 import sklearn
@@ -30,8 +32,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 import rust_kmeans
 from rust_kmeans import MiniBatchKMeans
-from rust_kmeans.dask import KMeans
-from rust_kmeans.dask._groups import split
+from rust_kmeans.dask import KMeans, RustKernel
+from rust_kmeans.dask._groups import make_group, split
+from rust_kmeans.dask._input import Place
 
 Floats = NDArray[Any]
 D = 3
@@ -326,6 +329,33 @@ def test_what_cannot_be_clustered_is_refused_with_the_remedy(name: str) -> None:
         KMeans(4).fit(X)
 
 
+@pytest.mark.parametrize("persist", [None, False])
+def test_chunks_that_are_not_what_x_promises_are_refused(persist: bool | None) -> None:
+    X = chunked(samples(), (300, 300))
+    for make in (lambda chunk: chunk[:, :2], lambda chunk: chunk.astype("float32")):
+        lazy = X.map_blocks(make, meta=np.empty((0, 0)), chunks=X.chunks)
+        with pytest.raises(
+            ValueError, match=r"Chunk 0 of X has shape .* promises 3 features of dtype float64"
+        ):
+            KMeans(2, persist=persist).fit(lazy)
+
+
+def weights_of_a_wrong_kind() -> dict[str, tuple[Any, str]]:
+    return {
+        "delayed": (dask.delayed(np.ones(600)), "sample_weight is a Delayed.*: it must be a Dask array"),
+        "bag": (db.from_sequence(range(600)), "sample_weight is a Bag"),
+        "complex": (da.ones(600, dtype=complex), "dtype complex128: weights must be real numbers"),
+        "text": (np.array(["1"] * 600), "dtype <U1: weights must be real numbers"),
+    }
+
+
+@pytest.mark.parametrize("kind", weights_of_a_wrong_kind())
+def test_weights_of_a_wrong_kind_are_refused_naming_the_right_ones(kind: str) -> None:
+    sample_weight, message = weights_of_a_wrong_kind()[kind]
+    with pytest.raises(TypeError, match=message):
+        KMeans(2).fit(chunked(samples(), (600,)), sample_weight=sample_weight)
+
+
 def test_rows_that_change_between_two_passes_are_refused(tmp_path: Path) -> None:
     marker = tmp_path / "read"
 
@@ -565,6 +595,28 @@ def test_rows_that_workers_hold_already_stay_where_they_are(client: Any) -> None
     del X, model
 
 
+def test_a_worker_that_does_not_tell_what_it_spilled_fails_no_fit(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rust_kmeans.dask import _groups
+
+    X = samples()
+    for error in (ValueError("on a worker"), OSError("no connection")):
+        run = fails_with(error) if isinstance(error, OSError) else client.run
+        monkeypatch.setattr(_groups, "_spilled_bytes", fails_with(error))
+        monkeypatch.setattr(client, "run", run)
+        with client.as_current():
+            model = KMeans(4, init=X[:4]).fit(chunked(X, (300, 300)))
+        assert model.spilled_bytes_ == 0
+
+
+def fails_with(error: Exception) -> Any:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
 def assert_same_fit_on(client: Any, model: KMeans, expected: Any) -> None:
     with client.as_current():
         assert_same_fit(model, expected)
@@ -581,6 +633,65 @@ def test_large_centers_are_sent_once_and_are_the_same(client: Any, monkeypatch: 
     assert_nothing_left(client)
 
 
+@given(sizes=st.lists(st.integers(0, 9_000), min_size=1, max_size=8), lost=st.integers(0, 7))
+@settings(max_examples=60, deadline=None)
+def test_small_chunks_that_follow_each_other_make_one_block(sizes: list[int], lost: int) -> None:
+    least = 4_000
+    arrays = np.split(np.arange(2.0 * sum(sizes)).reshape(-1, 2), np.cumsum(sizes)[:-1])
+    firsts = np.cumsum([0, *sizes])
+    # A group has not all chunks: where one is elsewhere, those before and after it do not follow each other.
+    own = [i for i, size in enumerate(sizes) if size > 0 and i != lost]
+    places = [Place(i, int(firsts[i]), sizes[i], 2, np.dtype(float)) for i in own]
+    if not places:
+        return
+    blocks = make_group(places, 1, least, *(arrays[i] for i in own)).blocks
+    assert [place for block in blocks for place in block.places] == places
+    for block in blocks:
+        np.testing.assert_array_equal(block.X[:, 0], 2.0 * np.arange(block.first_row, block.end))
+    for block, following in pairwise(blocks):
+        assert len(block.X) >= least or block.end < following.first_row
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "cluster"])
+def test_chunks_of_unknown_size_that_stay_in_memory_are_read_once(
+    scheduler: str, client: Any, tmp_path: Path
+) -> None:
+    X = samples()
+
+    def read(chunk: Floats) -> Floats:
+        (tmp_path / str(uuid.uuid4())).touch()
+        return chunk
+
+    lazy = chunked(X, (200, 0, 400)).map_blocks(read, meta=X[:0], chunks=((np.nan,) * 3, (D,)))
+    with client.as_current() if scheduler == "cluster" else dask.config.set(scheduler=scheduler):
+        model = KMeans(4, init=X[:4], persist=True).fit(lazy)
+        assert len(list(tmp_path.iterdir())) == 3
+        assert_same_fit(model, rust_kmeans.KMeans(4, init=X[:4]).fit(X))
+    assert_nothing_left(client)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+@pytest.mark.parametrize("n_threads", [None, 1, 3])
+def test_tasks_that_read_rows_take_no_more_threads_than_there_are(
+    n_workers: int, n_threads: int | None
+) -> None:
+    seen: set[int] = set()
+
+    class Watching(RustKernel):
+        def start(self, *args: Any) -> Any:
+            state = super().start(*args)
+            return SimpleNamespace(
+                step=lambda centers, n, **rest: (seen.add(n), state.step(centers, n, **rest))[1],
+                farthest_rows=state.farthest_rows,
+            )
+
+    X = samples()
+    with dask.config.set(scheduler="threads", num_workers=n_workers):
+        model = KMeans(4, init=X[:4], persist=False, n_threads=n_threads, kernel=Watching())
+        assert_same_fit(model.fit(chunked(X, (300, 300))), rust_kmeans.KMeans(4, init=X[:4]).fit(X))
+    assert seen == {(n_threads or 1) if n_workers == 1 else 1}
+
+
 @given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=30), n_parts=st.integers(1, 6))
 @settings(max_examples=60, deadline=None)
 def test_parts_are_runs_that_cover_all_rows_evenly(sizes: list[int], n_parts: int) -> None:
@@ -594,6 +705,22 @@ def test_parts_are_runs_that_cover_all_rows_evenly(sizes: list[int], n_parts: in
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_a_closed_cluster_is_one_error() -> None:
+    X = samples()
+    with distributed.LocalCluster(
+        n_workers=1,
+        processes=False,
+        dashboard_address=None,
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    ) as cluster:
+        client = distributed.Client(cluster)
+        held = client.persist(chunked(X, (300, 300)))
+        distributed.wait(held)
+    with client.as_current(), pytest.raises(RuntimeError, match=r"Connect a new distributed\.Client"):
+        KMeans(4, init=X[:4]).fit(held)
+    client.close()
 
 
 def test_the_package_does_not_import_dask_until_asked() -> None:

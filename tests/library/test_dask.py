@@ -680,10 +680,12 @@ def test_tasks_that_read_rows_take_no_more_threads_than_there_are(
     class Watching(RustKernel):
         def start(self, *args: Any) -> Any:
             state = super().start(*args)
-            return SimpleNamespace(
-                step=lambda centers, n, **rest: (seen.add(n), state.step(centers, n, **rest))[1],
-                farthest_rows=state.farthest_rows,
-            )
+
+            def step(centers: Floats, threads: int, *, inertia: bool) -> Any:
+                seen.add(threads)
+                return state.step(centers, threads, inertia=inertia)
+
+            return SimpleNamespace(step=step, farthest_rows=state.farthest_rows)
 
     X = samples()
     with dask.config.set(scheduler="threads", num_workers=n_workers):

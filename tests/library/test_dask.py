@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,15 +23,18 @@ pytest.importorskip("distributed")
 
 import dask
 import dask.array as da
+import dask.bag as db
 import distributed
 import pandas as pd
+import sklearn
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 import rust_kmeans
 from rust_kmeans import MiniBatchKMeans
-from rust_kmeans.dask import KMeans
-from rust_kmeans.dask._groups import split
+from rust_kmeans.dask import KMeans, RustKernel
+from rust_kmeans.dask._groups import make_group, split
+from rust_kmeans.dask._input import Place
 
 Floats = NDArray[Any]
 D = 3
@@ -263,6 +267,32 @@ def test_parquet_and_csv_are_read(tmp_path: Path) -> None:
         assert_same_fit(clone(model).fit(dd.read_csv(str(tmp_path / "*.csv"))), expected)
 
 
+# Dask joins partitions of which few columns are read: a frame then has other ones than each of its columns.
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+@pytest.mark.parametrize("persist", [None, True, False])
+def test_parquet_that_is_changed_before_the_fit_is_fitted(tmp_path: Path, persist: bool | None) -> None:
+    import dask.dataframe as dd
+
+    X = np.hstack([samples(400, seed) for seed in range(4)])
+    names = [f"x{j}" for j in range(X.shape[1])]
+    dd.from_pandas(pd.DataFrame(X, columns=names), npartitions=8).to_parquet(tmp_path)
+    read = dd.read_parquet(tmp_path)
+    for changed in (read.astype("float32"), read * 2, read[read["x0"] > 0]):
+        rows = changed.compute().to_numpy()
+        model = KMeans(4, init=rows[:4], persist=persist)
+        assert_same_fit(model.fit(changed), rust_kmeans.KMeans(4, init=rows[:4]).fit(rows))
+
+
+@pytest.mark.parametrize("others", ["int16", "float16", "int32", "bool", "Float32"])
+def test_a_frame_of_several_dtypes_has_that_of_the_local_fit(others: str) -> None:
+    import dask.dataframe as dd
+
+    X = pd.DataFrame(samples() > 0, columns=list("abc")).astype({"a": "float32", "b": others, "c": others})
+    start = np.eye(3)[:2]
+    lazy = quietly(KMeans(2, init=start), dd.from_pandas(X, npartitions=3))
+    assert_same_fit(lazy, quietly(rust_kmeans.KMeans(2, init=start), X))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused_naming_block_row_and_column(bad: float, client: Any) -> None:
     X = samples()
@@ -297,6 +327,33 @@ def test_what_cannot_be_clustered_is_refused_with_the_remedy(name: str) -> None:
     X, error, message = refused()[name]
     with pytest.raises(error, match=message):
         KMeans(4).fit(X)
+
+
+@pytest.mark.parametrize("persist", [None, False])
+def test_chunks_that_are_not_what_x_promises_are_refused(persist: bool | None) -> None:
+    X = chunked(samples(), (300, 300))
+    for make in (lambda chunk: chunk[:, :2], lambda chunk: chunk.astype("float32")):
+        lazy = X.map_blocks(make, meta=np.empty((0, 0)), chunks=X.chunks)
+        with pytest.raises(
+            ValueError, match=r"Chunk 0 of X has shape .* promises 3 features of dtype float64"
+        ):
+            KMeans(2, persist=persist).fit(lazy)
+
+
+def weights_of_a_wrong_kind() -> dict[str, tuple[Any, str]]:
+    return {
+        "delayed": (dask.delayed(np.ones(600)), "sample_weight is a Delayed.*: it must be a Dask array"),
+        "bag": (db.from_sequence(range(600)), "sample_weight is a Bag"),
+        "complex": (da.ones(600, dtype=complex), "dtype complex128: weights must be real numbers"),
+        "text": (np.array(["1"] * 600), "dtype <U1: weights must be real numbers"),
+    }
+
+
+@pytest.mark.parametrize("kind", weights_of_a_wrong_kind())
+def test_weights_of_a_wrong_kind_are_refused_naming_the_right_ones(kind: str) -> None:
+    sample_weight, message = weights_of_a_wrong_kind()[kind]
+    with pytest.raises(TypeError, match=message):
+        KMeans(2).fit(chunked(samples(), (600,)), sample_weight=sample_weight)
 
 
 def test_rows_that_change_between_two_passes_are_refused(tmp_path: Path) -> None:
@@ -386,6 +443,113 @@ def test_an_estimator_can_be_cloned_and_pickled_without_its_lazy_labels() -> Non
     assert hasattr(model, "labels_")
 
 
+def shifted(X: Floats) -> Floats:
+    """Return a copy that is not aligned to its elements, as what comes out of a message may be."""
+    whole = np.empty(X.nbytes + 4, dtype=np.uint8)
+    copy: Floats = whole[4:].view(X.dtype).reshape(X.shape)
+    copy[...] = X
+    assert not copy.flags.aligned
+    return copy
+
+
+def test_what_comes_unaligned_out_of_a_message_is_taken() -> None:
+    X, weights = samples(), np.arange(1.0, 601.0)
+    lazy, of_weights = (chunked(each, (600,)).map_blocks(shifted, dtype=float) for each in (X, weights))
+    local = rust_kmeans.KMeans(4, init=X[:4]).fit(X, sample_weight=weights)
+    for init in (shifted(X[:4]), lambda *_: shifted(X[:4])):
+        model = KMeans(4, init=init, n_init=1).fit(lazy, sample_weight=of_weights)
+        assert_same_fit(model, local)
+        assert float(model.score(lazy, sample_weight=of_weights)) == pytest.approx(-local.inertia_, rel=1e-12)
+        np.testing.assert_array_equal(model.transform(lazy).compute(), local.transform(X))
+    streamed = KMeans(4, random_state=0).partial_fit(lazy, sample_weight=of_weights)
+    expected = MiniBatchKMeans(4, random_state=0).partial_fit(X, sample_weight=weights)
+    np.testing.assert_array_equal(streamed.cluster_centers_, expected.cluster_centers_)
+
+
+def test_a_stream_is_taken_on_a_cluster(client: Any) -> None:
+    X = samples(601, dtype="float32")
+    with client.as_current():
+        lazy = KMeans(4, random_state=0).partial_fit(chunked(X, (200, 201, 200)))
+    expected = MiniBatchKMeans(4, random_state=0)
+    for first, last in ((0, 200), (200, 401), (401, 601)):
+        expected.partial_fit(X[first:last])
+    np.testing.assert_array_equal(lazy.cluster_centers_, expected.cluster_centers_)
+
+
+def test_a_stream_reads_chunks_of_unknown_size_once() -> None:
+    X = samples()
+    n_read = 0
+
+    def read(chunk: Floats) -> Floats:
+        nonlocal n_read
+        n_read += 1
+        return chunk
+
+    lazy = chunked(X, (300, 0, 300)).map_blocks(read, meta=X[:0], chunks=((np.nan,) * 3, (D,)))
+    KMeans(4, random_state=0).partial_fit(lazy)
+    assert n_read == 3
+    with pytest.raises(ValueError, match="at least one sample"):
+        KMeans(4).partial_fit(lazy[lazy[:, 0] > 1e9])
+
+
+def test_a_first_block_that_fails_leaves_nothing_behind() -> None:
+    X = chunked(samples(), (100, 500))
+    model = KMeans(200, random_state=0)
+    with pytest.raises(ValueError, match=r"Block 0 of X \(rows 0 to 99\): n_samples=100 should be"):
+        model.partial_fit(X)
+    assert model.set_params(n_clusters=3).partial_fit(X).cluster_centers_.shape == (3, D)
+
+
+@pytest.mark.parametrize("begin", ["fit", "partial_fit"])
+def test_a_stream_keeps_the_number_of_centers(begin: str) -> None:
+    X = chunked(samples(), (600,))
+    model = getattr(KMeans(5, random_state=0), begin)(X).set_params(n_clusters=3)
+    for batch in (X, samples()):
+        with pytest.raises(ValueError, match=r"n_clusters=3, but .* 5 centers .*set_params\(n_clusters=5\)"):
+            model.partial_fit(batch)
+    assert model.get_feature_names_out().shape == (5,)
+
+
+@pytest.mark.parametrize("begins_lazy", [False, True])
+def test_a_stream_checks_names_of_features_in_memory_and_lazy(begins_lazy: bool) -> None:
+    X = samples()
+    in_memory = pd.DataFrame(X, columns=list("abc"))
+    first, then = (frame(X), in_memory) if begins_lazy else (in_memory, frame(X))
+    model = KMeans(5, random_state=0).partial_fit(first)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    model.partial_fit(then)
+    for other in (frame(X)[["c", "b", "a"]], in_memory[["c", "b", "a"]]):
+        with pytest.raises(ValueError, match="Feature names must be in the same order"):
+            model.partial_fit(other)
+    with pytest.warns(UserWarning, match="but KMeans was fitted with feature names"):
+        model.partial_fit(X)
+
+
+@pytest.mark.parametrize("method", ["predict", "transform", "score", "partial_fit"])
+def test_every_method_names_the_block_of_a_value_that_is_not_finite(method: str) -> None:
+    X = samples()
+    model = KMeans(4, random_state=0).fit(chunked(X, (600,)))
+    X[450, 1] = np.nan
+    lazy = chunked(X, (200, 200, 200))
+    unknown = da.Array(lazy.dask, lazy.name, ((np.nan,) * 3, (D,)), lazy.dtype)
+    for array, where in ((lazy, r" \(rows 400 to 599\)"), (unknown, r"( \(rows 400 to 599\))?")):
+        with pytest.raises(ValueError, match=f"Block 2 of X{where}: .*NaN"):
+            getattr(model, method)(array).compute()
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_lazy_distances_are_not_put_into_data_frames(container: str) -> None:
+    pytest.importorskip(container)
+    X = samples()
+    model = KMeans(4, random_state=0).fit(chunked(X, (600,)))
+    asked = clone(model).set_output(transform=container).fit(chunked(X, (600,)))
+    with pytest.raises(ValueError, match=rf"cannot be put into '{container}': call set_output"):
+        asked.transform(chunked(X, (600,)))
+    with sklearn.config_context(transform_output=container), pytest.raises(ValueError, match="set_config"):
+        model.transform(chunked(X, (600,)))
+    assert asked.transform(X).shape == (600, 4)
+
+
 def test_fewer_distinct_samples_than_clusters_give_a_warning() -> None:
     with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(1\)"):
         KMeans(2, init=np.ones((2, 2))).fit(da.ones((10, 2), chunks=(5, 2)))
@@ -431,6 +595,28 @@ def test_rows_that_workers_hold_already_stay_where_they_are(client: Any) -> None
     del X, model
 
 
+def test_a_worker_that_does_not_tell_what_it_spilled_fails_no_fit(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rust_kmeans.dask import _groups
+
+    X = samples()
+    for error in (ValueError("on a worker"), OSError("no connection")):
+        run = fails_with(error) if isinstance(error, OSError) else client.run
+        monkeypatch.setattr(_groups, "_spilled_bytes", fails_with(error))
+        monkeypatch.setattr(client, "run", run)
+        with client.as_current():
+            model = KMeans(4, init=X[:4]).fit(chunked(X, (300, 300)))
+        assert model.spilled_bytes_ == 0
+
+
+def fails_with(error: Exception) -> Any:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
 def assert_same_fit_on(client: Any, model: KMeans, expected: Any) -> None:
     with client.as_current():
         assert_same_fit(model, expected)
@@ -447,6 +633,67 @@ def test_large_centers_are_sent_once_and_are_the_same(client: Any, monkeypatch: 
     assert_nothing_left(client)
 
 
+@given(sizes=st.lists(st.integers(0, 9_000), min_size=1, max_size=8), lost=st.integers(0, 7))
+@settings(max_examples=60, deadline=None)
+def test_small_chunks_that_follow_each_other_make_one_block(sizes: list[int], lost: int) -> None:
+    least = 4_000
+    arrays = np.split(np.arange(2.0 * sum(sizes)).reshape(-1, 2), np.cumsum(sizes)[:-1])
+    firsts = np.cumsum([0, *sizes])
+    # A group has not all chunks: where one is elsewhere, those before and after it do not follow each other.
+    own = [i for i, size in enumerate(sizes) if size > 0 and i != lost]
+    places = [Place(i, int(firsts[i]), sizes[i], 2, np.dtype(float)) for i in own]
+    if not places:
+        return
+    blocks = make_group(places, 1, least, *(arrays[i] for i in own)).blocks
+    assert [place for block in blocks for place in block.places] == places
+    for block in blocks:
+        np.testing.assert_array_equal(block.X[:, 0], 2.0 * np.arange(block.first_row, block.end))
+    for block, following in pairwise(blocks):
+        assert len(block.X) >= least or block.end < following.first_row
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "cluster"])
+def test_chunks_of_unknown_size_that_stay_in_memory_are_read_once(
+    scheduler: str, client: Any, tmp_path: Path
+) -> None:
+    X = samples()
+
+    def read(chunk: Floats) -> Floats:
+        (tmp_path / str(uuid.uuid4())).touch()
+        return chunk
+
+    lazy = chunked(X, (200, 0, 400)).map_blocks(read, meta=X[:0], chunks=((np.nan,) * 3, (D,)))
+    with client.as_current() if scheduler == "cluster" else dask.config.set(scheduler=scheduler):
+        model = KMeans(4, init=X[:4], persist=True).fit(lazy)
+        assert len(list(tmp_path.iterdir())) == 3
+        assert_same_fit(model, rust_kmeans.KMeans(4, init=X[:4]).fit(X))
+    assert_nothing_left(client)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+@pytest.mark.parametrize("n_threads", [None, 1, 3])
+def test_tasks_that_read_rows_take_no_more_threads_than_there_are(
+    n_workers: int, n_threads: int | None
+) -> None:
+    seen: set[int] = set()
+
+    class Watching(RustKernel):
+        def start(self, *args: Any) -> Any:
+            state = super().start(*args)
+
+            def step(centers: Floats, threads: int, *, inertia: bool) -> Any:
+                seen.add(threads)
+                return state.step(centers, threads, inertia=inertia)
+
+            return SimpleNamespace(step=step, farthest_rows=state.farthest_rows)
+
+    X = samples()
+    with dask.config.set(scheduler="threads", num_workers=n_workers):
+        model = KMeans(4, init=X[:4], persist=False, n_threads=n_threads, kernel=Watching())
+        assert_same_fit(model.fit(chunked(X, (300, 300))), rust_kmeans.KMeans(4, init=X[:4]).fit(X))
+    assert seen == {(n_threads or 1) if n_workers == 1 else 1}
+
+
 @given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=30), n_parts=st.integers(1, 6))
 @settings(max_examples=60, deadline=None)
 def test_parts_are_runs_that_cover_all_rows_evenly(sizes: list[int], n_parts: int) -> None:
@@ -460,6 +707,22 @@ def test_parts_are_runs_that_cover_all_rows_evenly(sizes: list[int], n_parts: in
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_a_closed_cluster_is_one_error() -> None:
+    X = samples()
+    with distributed.LocalCluster(
+        n_workers=1,
+        processes=False,
+        dashboard_address=None,
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    ) as cluster:
+        client = distributed.Client(cluster)
+        held = client.persist(chunked(X, (300, 300)))
+        distributed.wait(held)
+    with client.as_current(), pytest.raises(RuntimeError, match=r"Connect a new distributed\.Client"):
+        KMeans(4, init=X[:4]).fit(held)
+    client.close()
 
 
 def test_the_package_does_not_import_dask_until_asked() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from itertools import accumulate
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -23,6 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import euclidean_distances
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rust_kmeans import _data
@@ -33,7 +35,17 @@ from rust_kmeans._minibatch import MiniBatchKMeans
 from rust_kmeans.dask import _fit, _starts
 from rust_kmeans.dask._faults import explained
 from rust_kmeans.dask._groups import ClusterGroups, Groups, LocalGroups, aligned
-from rust_kmeans.dask._input import Collection, Samples, Source, is_lazy, samples, sizes_of, sources
+from rust_kmeans.dask._input import (
+    Collection,
+    Samples,
+    Source,
+    is_lazy,
+    naming,
+    samples,
+    sizes_of,
+    sources,
+    stream,
+)
 from rust_kmeans.dask._kernel import BlockKernel, RustKernel
 
 if TYPE_CHECKING:
@@ -44,6 +56,11 @@ if TYPE_CHECKING:
 _SHARE_OF_MEMORY = 0.4
 #: What is kept of a row at most, besides the row: label and bounds.
 _KEPT_BYTES = 20
+#: What is kept of a block for each value of the centers: the centers and their sums.
+_KEPT_BYTES_OF_CENTERS = 16
+#: Rows of a block in memory at least, in all and for each center, so that rows outweigh what is kept.
+_LEAST_ROWS = 4096
+_ROWS_PER_CENTER = 8
 
 
 class KMeans(CentersMixin):
@@ -80,15 +97,16 @@ class KMeans(CentersMixin):
         How labels are found, as for `rust_kmeans.KMeans`. The result does not depend on it.
     n_threads : int or None, default=None
         Threads of a task of the fit; a worker (or this process) runs as many tasks at a time as fill its
-        threads. None for one task with all threads. `predict` and the like take 1 unless this says more,
-        since Dask runs as many of their tasks at a time as there are threads. The result does not depend on
-        it.
+        threads. None for one task with all threads. Where rows are read in each pass a task takes 1, since
+        Dask runs as many of them at a time as there are threads, unless that is one at a time. `predict` and
+        the like take 1 unless this says more. The result does not depend on it.
     kernel : BlockKernel or None, default=None
         What runs on the blocks; None for that of this package, `RustKernel`.
     persist : bool or None, default=None
         Whether the rows stay in memory during the fit. False reads X again in each pass, so that a worker has
         few chunks at a time. None keeps them if workers have them already, or if they and what the fit keeps
-        of them take at most two fifths of the workers' memory limits.
+        of them take at most two fifths of the workers' memory limits; for that, chunks of unknown sizes are
+        read once more before.
 
     Attributes
     ----------
@@ -169,6 +187,7 @@ class KMeans(CentersMixin):
     }
 
     labels_: da.Array
+    _batches: MiniBatchKMeans
 
     def __init__(
         self,
@@ -228,24 +247,18 @@ class KMeans(CentersMixin):
         self._validate_params()
         data = samples(X)
         validate_data(self, data.meta, skip_check_array=True)
+        self._warn_of_n_init(stacklevel=3)
         get = get_scheduler(collections=[data.array])
         client = _client_of(get)
-        with explained(client):
-            sizes = sizes_of(data, lambda values: _computed(values, get))
-            if sum(sizes) < self.n_clusters:
-                msg = f"n_samples={sum(sizes)} should be >= n_clusters={self.n_clusters}."
-                raise ValueError(msg)
-            self._warn_of_n_init(stacklevel=3)
-            array = _with_sizes(data.array, sizes)
-            blocks = sources(array, sizes, sample_weight, lambda values: _computed(values, get))
-            # Rows or weights in the memory of this process are part of what is sent: no news to the user.
-            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-                groups = self._groups(array, blocks, get, client)
-                try:
-                    best = self._best_run(groups, array)
-                    self.persisted_, self.spilled_bytes_ = groups.persisted, groups.spilled_bytes()
-                finally:
-                    groups.close()
+        # Rows or weights in the memory of this process are part of what is sent: no news to the user.
+        no_warning = dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
+        with explained(client), no_warning:
+            groups, array = self._read(data, sample_weight, get, client)
+            try:
+                best = self._best_run(groups, array)
+                self.persisted_, self.spilled_bytes_ = groups.persisted, groups.spilled_bytes()
+            finally:
+                groups.close()
         self._keep(best)
         self.labels_ = self._labels(array)
         if best.n_clusters < self.n_clusters:
@@ -281,22 +294,32 @@ class KMeans(CentersMixin):
         Raises
         ------
         ValueError
-            For parameters, shapes and values that are not valid.
+            For parameters, shapes and values that are not valid, and where `n_clusters` is no longer the
+            number of the centers.
         TypeError
             For data that are not numbers.
         RuntimeError
             If the cluster fails.
         """
         self._validate_params()
+        is_begun = hasattr(self, "cluster_centers_")
+        if is_begun and len(self.cluster_centers_) != self.n_clusters:
+            n_centers = len(self.cluster_centers_)
+            msg = (
+                f"n_clusters={self.n_clusters}, but there are {n_centers} centers already, whose number "
+                f"partial_fit keeps: call set_params(n_clusters={n_centers}), or start anew with a clone."
+            )
+            raise ValueError(msg)
         if not is_lazy(X):
-            return self._step(X, sample_weight)
+            dtype = self.cluster_centers_.dtype if is_begun else None
+            return self._step(self._converter(dtype, accept_sparse="csr")(X), sample_weight)
         data = samples(X)
-        validate_data(self, data.meta, skip_check_array=True, reset=not hasattr(self, "cluster_centers_"))
+        validate_data(self, data.meta, skip_check_array=True, reset=not is_begun)
         get = get_scheduler(collections=[data.array])
         with explained(_client_of(get)):
-            sizes = sizes_of(data, lambda values: _computed(values, get))
-            for source in sources(data.array, sizes, sample_weight, lambda values: _computed(values, get)):
-                self._step(*_computed(source.parts, get))
+            for place, parts in stream(data, sample_weight, lambda values: _computed(values, get)):
+                with naming(place.chunk, place.first_row, place.n_rows):
+                    self._step(*(aligned(part) for part in parts))
         return self
 
     def fit_predict(self, X: Collection, y: object = None, sample_weight: object = None) -> da.Array:
@@ -361,12 +384,20 @@ class KMeans(CentersMixin):
         Raises
         ------
         ValueError
-            For shapes and values that are not valid; values of lazy X are looked at when it is computed.
+            For shapes and values that are not valid; values of lazy X are looked at when it is computed. For
+            lazy X if `set_output` asks for data frames.
         TypeError
             For X that does not hold numbers.
         """
         if not is_lazy(X):
             return super().transform(X)
+        container = _get_output_config("transform", self)["dense"]
+        if container != "default":
+            msg = (
+                f"The distances of lazy X are a Dask array, which cannot be put into {container!r}: call "
+                'set_output(transform="default"), or sklearn.set_config(transform_output="default").'
+            )
+            raise ValueError(msg)
         centers = self.cluster_centers_
         array = self._lazy(X)
         return array.map_blocks(
@@ -410,29 +441,52 @@ class KMeans(CentersMixin):
             return super().score(X, sample_weight=sample_weight)  # type: ignore[arg-type]  # as X in memory has
         array = self._lazy(X)
         if sample_weight is None:
-            parts = [[chunk] for chunk in array.to_delayed().ravel()]
+            firsts = [0, *accumulate(array.chunks[0])]
+            blocks = [((i, firsts[i]), [chunk]) for i, chunk in enumerate(array.to_delayed().ravel())]
         else:
             get = get_scheduler(collections=[array])
             sizes = sizes_of(Samples(array, None), lambda values: _computed(values, get))
-            blocks = sources(array, sizes, sample_weight, lambda values: _computed(values, get))
-            parts = [source.parts for source in blocks]
+            read = sources(array, sizes, sample_weight, lambda values: _computed(values, get))
+            blocks = [((source.place.chunk, source.place.first_row), source.parts) for source in read]
         inertia = dask.delayed(_inertia, pure=False)
-        inertias = [inertia(self.cluster_centers_, self.n_threads or 1, *part) for part in parts]
+        inertias = [
+            inertia(self.cluster_centers_, self.n_threads or 1, where, *parts) for where, parts in blocks
+        ]
         total = dask.delayed(_negative_sum, pure=False)(inertias)
         return da.from_delayed(total, shape=(), dtype=np.float64)
+
+    def _read(
+        self, data: Samples, sample_weight: object, get: Callable[..., Any], client: Client | None
+    ) -> tuple[Groups, da.Array]:
+        """Return the blocks where a fit works on them, and X with known chunks."""
+        array = data.array
+        if self.persist and any(math.isnan(size) for size in array.chunks[0]):
+            # Counted where they stay, so that they are not read twice.
+            array = dask.persist(array, scheduler=get)[0] if client is None else client.persist(array)
+        sizes = sizes_of(Samples(array, data.meta), lambda values: _computed(values, get))
+        if sum(sizes) < self.n_clusters:
+            msg = f"n_samples={sum(sizes)} should be >= n_clusters={self.n_clusters}."
+            raise ValueError(msg)
+        array = _with_sizes(array, sizes)
+        blocks = sources(array, sizes, sample_weight, lambda values: _computed(values, get))
+        return self._groups(array, blocks, get, client), _with_sizes(data.array, sizes)
 
     def _groups(
         self, array: da.Array, blocks: list[Source], get: Callable[..., Any], client: Client | None
     ) -> Groups:
         """Return the blocks where a fit works on them."""
-        need = array.nbytes + _KEPT_BYTES * array.shape[0]
+        least_rows = max(_LEAST_ROWS, _ROWS_PER_CENTER * self.n_clusters)
+        n_rows, n_features = array.shape
+        n_blocks = min(len(blocks), n_rows // least_rows + 1)
+        need = array.nbytes + _KEPT_BYTES * n_rows
+        need += _KEPT_BYTES_OF_CENTERS * n_blocks * self.n_clusters * n_features
         if client is None:
             persist = need <= _SHARE_OF_MEMORY * MEMORY_LIMIT if self.persist is None else self.persist
-            return LocalGroups(blocks, get, _local_threads(get), self.n_threads, persist=persist)
+            return LocalGroups(blocks, get, _local_threads(get), self.n_threads, least_rows, persist=persist)
         persist = self.persist
         if persist is None:
             persist = _is_held(array, client) or need <= _SHARE_OF_MEMORY * _memory_of(client)
-        return ClusterGroups(blocks, client, self.n_threads, persist=persist)
+        return ClusterGroups(blocks, client, self.n_threads, least_rows, persist=persist)
 
     def _block_kernel(self) -> BlockKernel[Any]:
         return RustKernel() if self.kernel is None else self.kernel
@@ -460,12 +514,12 @@ class KMeans(CentersMixin):
         """Return the starting centers of each run."""
         init: Any = self.init
         if not (isinstance(init, str) or callable(init)):
-            return [self._given(known.first_row, init)]
+            return [self._given(known.first_row, aligned(np.asarray(init)))]
         random_state = check_random_state(self.random_state)
         n_runs = self._runs(10)
         if callable(init):
             drawn = [init(array, self.n_clusters, random_state) for _ in range(n_runs)]
-            return [self._given(known.first_row, np.asarray(start)) for start in drawn]
+            return [self._given(known.first_row, aligned(np.asarray(start))) for start in drawn]
         seeds = [seed_of(random_state) for _ in range(n_runs)]
         if init == "random":
             return _starts.random_rows(groups, known, self.n_clusters, seeds)
@@ -477,30 +531,34 @@ class KMeans(CentersMixin):
         self.cluster_centers_, self.inertia_ = fit.centers, fit.inertia
         self.inertia_history_, self.n_iter_ = fit.history, fit.history.size
         self._counts = fit.counts
-        self._n_features_out = self.n_clusters
+        self._n_features_out = len(self.cluster_centers_)
         for of_batches in ("_batches", "n_steps_"):
             self.__dict__.pop(of_batches, None)
 
     def _step(self, X: ArrayLike, sample_weight: Any = None) -> Self:  # noqa: ANN401  # whatever users have
-        """Move the centers by one block."""
-        if not hasattr(self, "_batches"):
-            self._batches = MiniBatchKMeans(
-                self.n_clusters,
-                init="k-means++" if isinstance(self.init, str) and self.init == "k-means||" else self.init,
-                compute_labels=False,
-                random_state=self.random_state,
-                n_threads=self.n_threads,
-            )
-            if hasattr(self, "cluster_centers_"):
-                self._batches.n_features_in_ = self.n_features_in_
-                self._batches._keep((self.cluster_centers_, self._counts, 0))
-        self._batches.partial_fit(X, sample_weight=sample_weight)
-        self.cluster_centers_, self.n_steps_ = self._batches.cluster_centers_, self._batches.n_steps_
-        self.n_features_in_: int = self._batches.n_features_in_
-        self._n_features_out = self.n_clusters
+        """Move the centers by one block, whose features have been checked."""
+        batches = self._batches if hasattr(self, "_batches") else self._first_batches()
+        batches.partial_fit(X, sample_weight=sample_weight)
+        self._batches = batches
+        self.cluster_centers_, self.n_steps_ = batches.cluster_centers_, batches.n_steps_
+        self._n_features_out = len(self.cluster_centers_)
         for of_fit in ("labels_", "inertia_", "inertia_history_", "n_iter_", "persisted_", "spilled_bytes_"):
             self.__dict__.pop(of_fit, None)
         return self
+
+    def _first_batches(self) -> MiniBatchKMeans:
+        """Return what takes the first block, from the centers of `fit` if there are any."""
+        batches = MiniBatchKMeans(
+            self.n_clusters,
+            init="k-means++" if isinstance(self.init, str) and self.init == "k-means||" else self.init,
+            compute_labels=False,
+            random_state=self.random_state,
+            n_threads=self.n_threads,
+        )
+        if hasattr(self, "cluster_centers_"):
+            batches.n_features_in_ = self.n_features_in_
+            batches._keep((self.cluster_centers_, self._counts, 0))
+        return batches
 
     def _lazy(self, X: Collection) -> da.Array:
         """Return X as an array of the dtype of the centers, whose features are those of `fit`."""
@@ -567,25 +625,46 @@ def _is_held(array: da.Array, client: Client) -> bool:
     return all(key in held for (key, *_) in array.__dask_keys__())
 
 
-def _predict(X: Floats, centers: Floats, kernel: BlockKernel[Any], n_threads: int) -> NDArray[np.int32]:
+def _where(block_info: Any) -> tuple[int, float]:  # noqa: ANN401  # what Dask tells of a block
+    """Return the number of a block and of its first row, NaN where that is unknown."""
+    info = block_info[0]
+    return info["chunk-location"][0], info["array-location"][0][0]
+
+
+def _predict(
+    X: Floats,
+    centers: Floats,
+    kernel: BlockKernel[Any],
+    n_threads: int,
+    block_info: Any = None,  # noqa: ANN401  # see `_where`
+) -> NDArray[np.int32]:
     if len(X) == 0:
         return np.empty(0, dtype=np.int32)
-    return kernel.predict(aligned(X), aligned(centers), n_threads)
+    with naming(*_where(block_info), len(X)):
+        return kernel.predict(aligned(X), aligned(centers), n_threads)
 
 
-def _distances(X: Floats, centers: Floats) -> Floats:
+def _distances(X: Floats, centers: Floats, block_info: Any = None) -> Floats:  # noqa: ANN401  # see `_where`
     if len(X) == 0:
         return np.empty((0, len(centers)), dtype=centers.dtype)
-    distances: Floats = euclidean_distances(X, centers)
+    with naming(*_where(block_info), len(X)):
+        distances: Floats = euclidean_distances(aligned(X), aligned(centers))
     return distances
 
 
-def _inertia(centers: Floats, n_threads: int, X: Floats, weights: NDArray[np.float64] | None = None) -> float:
+def _inertia(
+    centers: Floats,
+    n_threads: int,
+    where: tuple[int, float],
+    X: Floats,
+    weights: NDArray[np.float64] | None = None,
+) -> float:
     if len(X) == 0:
         return 0.0
     X, centers = aligned(X), aligned(centers)
-    labels = _data.predict(X, centers, n_threads)
-    return _data.inertia(X, centers, labels, None if weights is None else aligned(weights), n_threads)
+    with naming(*where, len(X)):
+        labels = _data.predict(X, centers, n_threads)
+        return _data.inertia(X, centers, labels, None if weights is None else aligned(weights), n_threads)
 
 
 def _negative_sum(inertias: list[float]) -> np.float64:

@@ -36,7 +36,10 @@ def explained(client: Client | None) -> Iterator[None]:
     except NoValidWorkerError as error:
         msg = f"No worker can run the fit: {error}. Start workers, then call fit again."
         raise RuntimeError(msg) from error
-    except (CancelledError, CommClosedError) as error:
+    except (CancelledError, CommClosedError, KeyError) as error:
+        if isinstance(error, KeyError) and (client is None or client.status == "running"):
+            raise
+        # A client whose cluster was closed misses keys.
         reason = str(error).partition("\n")[0].rstrip(".")
         msg = (
             f"The fit lost what it had on the cluster at {_address(client)}: the scheduler is gone or was "

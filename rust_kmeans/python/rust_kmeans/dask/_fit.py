@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rust_kmeans import _core
 from rust_kmeans._data import Algorithm, Floats, Weights
 from rust_kmeans.dask._groups import Block, Group, Groups, aligned
+from rust_kmeans.dask._input import Place, naming
 from rust_kmeans.dask._kernel import BlockKernel, BlockState, Labels, P
 
 
@@ -251,19 +252,20 @@ def _survey_group(group: Group) -> Survey:
 
     def look(i: int, n_threads: int) -> Survey:
         block = group.blocks[i]
-        try:
-            plain = _core.block_scale(block.X, n_threads=n_threads)
-            scale = plain
-            if block.weights is not None:
-                scale = _core.block_scale(block.X, block.weights, n_threads=n_threads)
-        except ValueError as error:
-            first, n_rows = block.place.first_row, block.place.n_rows
-            msg = f"Block {block.place.chunk} of X (rows {first} to {first + n_rows - 1}): {error}"
-            raise ValueError(msg) from None
-        has_weight = block.weights is None or bool(block.weights.any())
-        return Survey(scale, plain, block.weights is not None, has_weight, block.X[:1].copy())
+        return _joined_surveys([_survey_of(block, place, n_threads) for place in block.places])
 
     return _joined_surveys(group.map(look))
+
+
+def _survey_of(block: Block, place: Place, n_threads: int) -> Survey:
+    """Return what a survey learns of a chunk of a block."""
+    own = slice(place.first_row - block.first_row, place.first_row - block.first_row + place.n_rows)
+    X, weights = block.X[own], None if block.weights is None else block.weights[own]
+    with naming(place.chunk, place.first_row, place.n_rows):
+        plain = _core.block_scale(X, n_threads=n_threads)
+        scale = plain if weights is None else _core.block_scale(X, weights, n_threads=n_threads)
+    has_weight = weights is None or bool(weights.any())
+    return Survey(scale, plain, weights is not None, has_weight, X[:1].copy())
 
 
 def _joined_surveys(found: Sequence[Survey]) -> Survey:
@@ -344,20 +346,19 @@ def _rows_of_group(group: Group, numbers: NDArray[np.int64]) -> _Found:
     """Return those rows, given by their numbers in ascending order, that lie in this group."""
     found = []
     for block in group.blocks:
-        first = block.place.first_row
-        low, high = np.searchsorted(numbers, (first, first + block.place.n_rows))
-        found.append(_Found(*_rows(block, numbers[low:high] - first)))
+        low, high = np.searchsorted(numbers, (block.first_row, block.end))
+        found.append(_Found(*_rows(block, numbers[low:high] - block.first_row)))
     return _joined(found)
 
 
 def _rows(block: Block, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats, Weights]:
     """Return numbers, values and weights of some rows of a block."""
-    return rows + block.place.first_row, block.X[rows], None if block.weights is None else block.weights[rows]
+    return rows + block.first_row, block.X[rows], None if block.weights is None else block.weights[rows]
 
 
 def _weights_of_group(group: Group) -> list[tuple[int, Weights]]:
     """Return the number of the first row of each block, and its weights."""
-    return [(block.place.first_row, block.weights) for block in group.blocks]
+    return [(block.first_row, block.weights) for block in group.blocks]
 
 
 def _joined(found: Sequence[_F]) -> _F:

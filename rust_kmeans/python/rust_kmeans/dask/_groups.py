@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial as bind
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -37,11 +37,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of a chunk: their place, the rows and their weights."""
+    """Rows of a chunk, or of several that follow each other: their places, the rows and their weights."""
 
-    place: Place
+    places: tuple[Place, ...]
     X: Floats
     weights: Weights
+
+    @property
+    def first_row(self) -> int:
+        """The number of the first row in X."""
+        return self.places[0].first_row
+
+    @property
+    def end(self) -> int:
+        """The number of the row after the last."""
+        return self.first_row + len(self.X)
 
 
 class Group:
@@ -65,7 +75,7 @@ class Group:
     def __init__(self, blocks: Sequence[Block], n_threads: int) -> None:
         # In a group from another process, or one that was spilled, arrays lie wherever the message put them.
         self.blocks = tuple(
-            Block(block.place, aligned(block.X), None if block.weights is None else aligned(block.weights))
+            Block(block.places, aligned(block.X), None if block.weights is None else aligned(block.weights))
             for block in blocks
         )
         self.n_threads = n_threads
@@ -128,7 +138,9 @@ class LocalGroups:
     n_workers : int
         Threads of all tasks together.
     n_threads : int or None
-        Threads of a task; None for all.
+        Threads of a task; None for all. Of rows that do not stay in memory see `_threads_of_task`.
+    least_rows : int
+        Rows that a block in memory has at least, if chunks that follow each other give as many.
     persist : bool
         Whether blocks stay in memory.
     """
@@ -139,11 +151,13 @@ class LocalGroups:
         get: Callable[..., Any],
         n_workers: int,
         n_threads: int | None,
+        least_rows: int,
         *,
         persist: bool,
     ) -> None:
         self.persisted = persist
-        self._get, self._sources, self._n_threads = get, sources, n_threads
+        self._get, self._sources = get, [] if persist else sources
+        self._threads_of_task = _threads_of_task(n_workers, n_threads)
         self._groups: list[Group] = []
         self._pool: ThreadPoolExecutor | None = None
         if persist:
@@ -152,7 +166,9 @@ class LocalGroups:
             places = [source.place for source in sources]
             blocks = [_block(place, *parts) for place, parts in zip(places, values, strict=True)]
             shares = split([place.n_rows for place in places], max(1, n_workers // threads))
-            self._groups = [Group([blocks[i] for i in share], threads) for share in shares]
+            self._groups = [
+                Group(_merged([blocks[i] for i in share], least_rows), threads) for share in shares
+            ]
             self._pool = ThreadPoolExecutor(len(shares), "rust_kmeans.dask")
 
     def share(self, array: Floats) -> Any:  # noqa: ANN401  # see `Groups`
@@ -164,7 +180,7 @@ class LocalGroups:
     ) -> list[T]:
         """Call a function with each group, each on a thread of its own, or as the scheduler has them."""
         if self._pool is None:
-            calls = _calls(self._sources, bind(_call, function, args, kwargs), self._n_threads)
+            calls = _calls(self._sources, bind(_call, function, args, kwargs), self._threads_of_task)
             return list(dask.compute(*calls, scheduler=self._get))
         if len(self._groups) == 1:
             return [function(self._groups[0], *args, **kwargs)]
@@ -193,16 +209,26 @@ class ClusterGroups:
     client : distributed.Client
         The client of the cluster.
     n_threads : int or None
-        Threads of a task; None for those of the worker.
+        Threads of a task; None for those of the worker. Of rows that do not stay in memory see
+        `_threads_of_task`.
+    least_rows : int
+        Rows that a block in memory has at least, if chunks that follow each other give as many.
     persist : bool
         Whether blocks stay in memory; those that workers have already mostly stay where they are.
     """
 
     def __init__(
-        self, sources: list[Source], client: Client, n_threads: int | None, *, persist: bool
+        self,
+        sources: list[Source],
+        client: Client,
+        n_threads: int | None,
+        least_rows: int,
+        *,
+        persist: bool,
     ) -> None:
         self.persisted = persist
-        self._client, self._sources, self._n_threads = client, sources, n_threads
+        self._client, self._sources = client, sources
+        self._n_threads, self._least_rows = n_threads, least_rows
         self._held: list[Future] = []
         self._shared: list[Future] = []
         self._groups: list[Future] = []
@@ -236,8 +262,9 @@ class ClusterGroups:
                 self._client.submit(function, group, *args, **kwargs, pure=False) for group in self._groups
             ]
         else:
+            threads = _threads_of_task(max(threads_of(self._client).values(), default=1), self._n_threads)
             futures = self._client.compute(
-                _calls(self._sources, bind(_call, function, args, kwargs), self._n_threads)
+                _calls(self._sources, bind(_call, function, args, kwargs), threads)
             )
         try:
             answers: list[T] = self._client.gather(futures)
@@ -247,8 +274,15 @@ class ClusterGroups:
         return answers
 
     def spilled_bytes(self) -> int:
-        """Return how many bytes of all data workers hold on disk at this moment."""
-        return sum(self._client.run(_spilled_bytes).values())
+        """Return how many bytes of all data workers hold on disk at this moment.
+
+        A worker that does not answer counts as 0: the fit has its result already.
+        """
+        try:
+            answers = self._client.run(_spilled_bytes, on_error="return")
+        except (OSError, RuntimeError, CancelledError):
+            return 0
+        return sum(answer for answer in answers.values() if isinstance(answer, int))
 
     def close(self) -> None:
         """Let go of all that the fit holds on the cluster."""
@@ -281,6 +315,7 @@ class ClusterGroups:
                     make_group,
                     [self._sources[i].place for i in share],
                     n_threads,
+                    self._least_rows,
                     *(chunk for i in share for chunk in chunks[i * width : (i + 1) * width]),
                     pure=False,
                 )
@@ -289,6 +324,7 @@ class ClusterGroups:
         for chunk in chunks:
             # The groups have the rows from now on.
             chunk.release()
+        self._sources = []
 
     def _placed(
         self, chunks: list[Future], sizes: list[int], threads: dict[str, int]
@@ -320,6 +356,14 @@ def threads_of(client: Client) -> dict[str, int]:
     return {address: worker["nthreads"] for address, worker in workers.items()}
 
 
+def _threads_of_task(n_tasks: int, n_threads: int | None) -> int:
+    """Return the threads of a task that Dask, not a group, schedules: `n_threads` if it runs alone, else 1.
+
+    Dask runs as many tasks at a time as there are threads, so that more of a task would be too many of all.
+    """
+    return n_threads or 1 if n_tasks == 1 else 1
+
+
 def split(sizes: Sequence[int], n_parts: int) -> list[list[int]]:
     """Split positions 0, 1, ... into at most ``n_parts`` runs of about the same total size, none empty."""
     total = sum(sizes)
@@ -332,12 +376,14 @@ def split(sizes: Sequence[int], n_parts: int) -> list[list[int]]:
     return [part for part in parts if part]
 
 
-def make_group(places: list[Place], n_threads: int, *arrays: Floats) -> Group:
-    """Return the group of these blocks; each has one array, or two: rows and weights."""
+def make_group(places: list[Place], n_threads: int, least_rows: int, *arrays: Floats) -> Group:
+    """Return the group of these chunks; each has one array, or two: rows and weights.
+
+    Smaller ones than `least_rows` are joined with those that follow.
+    """
     width = len(arrays) // len(places)
-    return Group(
-        [_block(place, *arrays[i * width : (i + 1) * width]) for i, place in enumerate(places)], n_threads
-    )
+    blocks = [_block(place, *arrays[i * width : (i + 1) * width]) for i, place in enumerate(places)]
+    return Group(_merged(blocks, least_rows), n_threads)
 
 
 def _block(place: Place, X: Floats, weights: Weights = None) -> Block:
@@ -347,7 +393,37 @@ def _block(place: Place, X: Floats, weights: Weights = None) -> Block:
             "the same rows whenever it is computed."
         )
         raise ValueError(msg)
-    return Block(place, X, weights)
+    if X.shape[1:] != (place.n_features,) or X.dtype != place.dtype:
+        msg = (
+            f"Chunk {place.chunk} of X has shape {X.shape} and dtype {X.dtype}, while X promises "
+            f"{place.n_features} features of dtype {place.dtype}: give what makes the chunks the true meta."
+        )
+        raise ValueError(msg)
+    return Block((place,), X, weights)
+
+
+def _merged(blocks: list[Block], least_rows: int) -> list[Block]:
+    """Return blocks of at least so many rows where chunks that follow each other are smaller.
+
+    What a kernel keeps of a block grows with the centers, which is much for many blocks of few rows.
+    """
+    runs: list[list[Block]] = []
+    n_rows = 0
+    for block in blocks:
+        if runs and n_rows < least_rows and runs[-1][-1].end == block.first_row:
+            runs[-1].append(block)
+            n_rows += len(block.X)
+        else:
+            runs.append([block])
+            n_rows = len(block.X)
+    return [run[0] if len(run) == 1 else _concatenated(run) for run in runs]
+
+
+def _concatenated(run: list[Block]) -> Block:
+    places = tuple(place for block in run for place in block.places)
+    weights = [block.weights for block in run if block.weights is not None]
+    X = np.concatenate([block.X for block in run])
+    return Block(places, X, np.concatenate(weights) if weights else None)
 
 
 def aligned(array: Floats) -> Floats:
@@ -355,15 +431,15 @@ def aligned(array: Floats) -> Floats:
     return np.require(array, requirements=["C", "A"])
 
 
-def _calls(sources: list[Source], call: Callable[..., T], n_threads: int | None) -> list[Any]:
+def _calls(sources: list[Source], call: Callable[..., T], n_threads: int) -> list[Any]:
     """Return delayed calls, one per block; what they share is one node of the graph."""
     shared = dask.delayed(call, pure=False, traverse=False)
     run = dask.delayed(_run, pure=False)
-    return [run(shared, source.place, n_threads or 1, *source.parts) for source in sources]
+    return [run(shared, source.place, n_threads, *source.parts) for source in sources]
 
 
 def _run(call: Callable[[Group], T], place: Place, n_threads: int, *arrays: Floats) -> T:
-    return call(make_group([place], n_threads, *arrays))
+    return call(make_group([place], n_threads, 1, *arrays))
 
 
 def _call(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], group: Group) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -20,11 +21,27 @@ Compute = Callable[[list[Any]], list[Any]]
 
 
 class Place(NamedTuple):
-    """Where a block stands in X: its chunk, the number of its first row, how many rows it has."""
+    """Where a block stands in X, and what X promises of it.
+
+    Its chunk, the number of its first row, how many rows and features it has, and of what dtype.
+    """
 
     chunk: int
     first_row: int
     n_rows: int
+    n_features: int
+    dtype: np.dtype[Any]
+
+
+@contextmanager
+def naming(chunk: int, first_row: float, n_rows: int) -> Iterator[None]:
+    """Say in a ValueError which block of X it is about; its first row is NaN if that is unknown."""
+    try:
+        yield
+    except ValueError as error:
+        rows = "" if math.isnan(first_row) else f" (rows {first_row} to {first_row + n_rows - 1})"
+        msg = f"Block {chunk} of X{rows}: {error}"
+        raise ValueError(msg) from None
 
 
 @dataclass(frozen=True)
@@ -45,13 +62,10 @@ class Samples:
         The rows; chunks may be unknown, features lie in one chunk.
     meta : ndarray or data frame of no rows
         Number and names of the features.
-    lengths : callable or None
-        Of a data frame, returns delayed numbers of rows of its partitions, from one column.
     """
 
     array: da.Array
     meta: Any
-    lengths: Callable[[], list[Any]] | None = None
 
 
 def is_lazy(X: object) -> bool:
@@ -123,11 +137,9 @@ def sizes_of(X: Samples, compute: Compute) -> list[int]:
     """
     sizes: list[Any] = list(X.array.chunks[0])
     if any(math.isnan(size) for size in sizes):
-        lengths = _lengths(X.array) if X.lengths is None else X.lengths()
-        sizes = compute(lengths)
-    if sum(sizes) == 0:
-        msg = f"X has shape (0, {X.array.shape[1]}): at least one sample is needed."
-        raise ValueError(msg)
+        # Those of the very chunks: of a frame of fewer columns Dask may make fewer partitions.
+        sizes = compute(_lengths(X.array))
+    _check_rows(X, sum(sizes))
     return [int(size) for size in sizes]
 
 
@@ -151,13 +163,43 @@ def sources(X: da.Array, sizes: Sequence[int], sample_weight: object, compute: C
         For weights of another shape.
     """
     firsts = [0, *accumulate(sizes)]
-    places = [Place(i, firsts[i], size) for i, size in enumerate(sizes)]
+    places = [Place(i, firsts[i], size, X.shape[1], X.dtype) for i, size in enumerate(sizes)]
     chunks = X.to_delayed().ravel().tolist()
     if sample_weight is None:
         return [Source(place, [chunk]) for place, chunk in zip(places, chunks, strict=True) if place.n_rows]
     filled = [(place, chunk) for place, chunk in zip(places, chunks, strict=True) if place.n_rows]
     weights = _weights(sample_weight, [place for place, _ in filled], compute)
     return [Source(place, [chunk, part]) for (place, chunk), part in zip(filled, weights, strict=True)]
+
+
+def stream(X: Samples, sample_weight: object, compute: Compute) -> Iterator[tuple[Place, list[Floats]]]:
+    """Yield the blocks of X that have rows, each with its weights if there are any, and computed once.
+
+    Only with weights, which are cut as X is, unknown chunks are computed twice.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, and for weights of another shape.
+    """
+    if sample_weight is not None:
+        for source in sources(X.array, sizes_of(X, compute), sample_weight, compute):
+            yield source.place, compute(source.parts)
+        return
+    first_row = 0
+    for i, chunk in enumerate(X.array.to_delayed().ravel()):
+        rows = compute([chunk])
+        place = Place(i, first_row, len(rows[0]), X.array.shape[1], X.array.dtype)
+        first_row += place.n_rows
+        if place.n_rows > 0:
+            yield place, rows
+    _check_rows(X, first_row)
+
+
+def _check_rows(X: Samples, n_samples: int) -> None:
+    if n_samples == 0:
+        msg = f"X has shape (0, {X.array.shape[1]}): at least one sample is needed."
+        raise ValueError(msg)
 
 
 def _of_frame(X: Collection, dtype: np.dtype[Any] | None) -> Samples:
@@ -171,16 +213,21 @@ def _of_frame(X: Collection, dtype: np.dtype[Any] | None) -> Samples:
             msg = f"Column {name!r} of X has dtype {kind}: k-means needs real numbers; encode it or drop it."
             raise TypeError(msg)
     if dtype is None:
-        dtype = np.dtype(np.float32 if all(kind == np.float32 for kind in X.dtypes) else np.float64)
+        dtype = _dtype_of_columns(list(X.dtypes))
     shape = (math.nan, len(X.columns))
     rows = dask.delayed(_rows_of_frame, pure=True)
     parts = [da.from_delayed(rows(part, dtype), shape=shape, dtype=dtype) for part in X.to_delayed()]
-    array = da.concatenate(parts, allow_unknown_chunksizes=True)
+    return Samples(da.concatenate(parts, allow_unknown_chunksizes=True), X._meta)
 
-    def lengths() -> list[Any]:
-        return [dask.delayed(len)(part) for part in X[[X.columns[0]]].to_delayed()]
 
-    return Samples(array, X._meta, lengths)
+def _dtype_of_columns(kinds: list[Any]) -> np.dtype[Any]:
+    """Return float32 if that is the common dtype of the columns, else float64, as the local estimators do.
+
+    The nullable dtypes of pandas make it float64 there.
+    """
+    is_plain = all(isinstance(kind, np.dtype) for kind in kinds)
+    common = np.result_type(*kinds) if is_plain else np.dtype(np.float64)
+    return common if common in FLOATS else np.dtype(np.float64)
 
 
 def _rows_of_frame(part: Any, dtype: np.dtype[Any]) -> Floats:  # noqa: ANN401  # a data frame
@@ -196,20 +243,31 @@ def _weights(sample_weight: Any, places: list[Place], compute: Compute) -> Itera
     """Yield the weights of each place, delayed."""
     n_samples = places[-1].first_row + places[-1].n_rows
     if not is_lazy(sample_weight):
-        weights = np.asarray(sample_weight, dtype=np.float64)
-        _check_weights(weights.shape, n_samples)
+        weights = np.asarray(sample_weight)
+        _check_weights(weights, n_samples)
+        weights = weights.astype(np.float64, copy=False)
         for place in places:
             part = weights[place.first_row : place.first_row + place.n_rows]
             yield dask.delayed(part, pure=False, traverse=False)
         return
-    array = sample_weight if isinstance(sample_weight, da.Array) else sample_weight.to_dask_array()
+    # Of the type: a delayed value has whatever attribute one asks for.
+    if hasattr(type(sample_weight), "to_dask_array"):
+        array = sample_weight.to_dask_array()
+    elif isinstance(sample_weight, da.Array):
+        array = sample_weight
+    else:
+        msg = (
+            f"sample_weight is a {type(sample_weight).__name__}: it must be a Dask array, a Dask series or "
+            "an array in memory."
+        )
+        raise TypeError(msg)
     if array.ndim != 1:
-        _check_weights(array.shape, n_samples)
-    array = array.astype(np.float64)
+        _check_weights(array, n_samples)
     if any(math.isnan(size) for size in array.chunks[0]):
         known = tuple(compute(_lengths(array)))
         array = da.Array(array.dask, array.name, (known,), array.dtype)
-    _check_weights(array.shape, n_samples)
+    _check_weights(array, n_samples)
+    array = array.astype(np.float64)
     sizes = tuple(place.n_rows for place in places)
     filled = [i for i, size in enumerate(array.chunks[0]) if size > 0]
     if tuple(array.chunks[0][i] for i in filled) != sizes:
@@ -219,7 +277,13 @@ def _weights(sample_weight: Any, places: list[Place], compute: Compute) -> Itera
     yield from (chunks[i] for i in filled)
 
 
-def _check_weights(shape: tuple[int, ...], n_samples: int) -> None:
-    if shape != (n_samples,):
-        msg = f"sample_weight has shape {shape}: one weight for each sample is needed, shape ({n_samples},)."
+def _check_weights(weights: Any, n_samples: int) -> None:  # noqa: ANN401  # of NumPy or of Dask
+    if weights.dtype.kind not in "biufO":
+        msg = f"sample_weight has dtype {weights.dtype}: weights must be real numbers."
+        raise TypeError(msg)
+    if weights.shape != (n_samples,):
+        msg = (
+            f"sample_weight has shape {weights.shape}: one weight for each sample is needed, "
+            f"shape ({n_samples},)."
+        )
         raise ValueError(msg)

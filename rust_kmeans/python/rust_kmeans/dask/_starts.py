@@ -113,7 +113,7 @@ def _call(
             blocks, calls = kept.blocks, calls[-1:]
         elif len(calls) == number:
             blocks = [
-                _seeding.Block(block.X, block.weights, scale, block.place.first_row) for block in group.blocks
+                _seeding.Block(block.X, block.weights, scale, block.first_row) for block in group.blocks
             ]
         else:
             return None

@@ -11,9 +11,10 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,43 @@ AXES = ("n_samples", "n_features", "n_clusters")
 CONSTANT = ("dtype", "semantics", "dataset", *AXES, "n_threads")
 #: What stands in place of a figure that an implementation does not tell.
 MISSING = math.nan
+NUMBER = (int, float)
+#: What the ``env.json`` of a run holds: a type, several, a dict of them, or a list of one.
+FACTS: Mapping[str, Any] = {
+    "run_id": str,
+    "command": str,
+    "environment": {
+        **dict.fromkeys(("cpu", "system", "python"), str),
+        "cpu_features": [str],
+        "cores": int,
+        "memory_bytes": int,
+        "libraries": dict,
+    },
+    "plan": {
+        "scenarios": [dict],
+        "tracks": [str],
+        **dict.fromkeys(("repeats", "n_threads", "max_iter"), int),
+        "seed": int,
+        "limits": {"timeout_seconds": NUMBER, "max_memory_bytes": (int, NoneType)},
+    },
+}
+SESSION: Mapping[str, Any] = {
+    "commit": (str, NoneType),
+    "uncommitted_changes": (bool, NoneType),
+    "load_average": (list, NoneType),
+}
+SCENARIO: Mapping[str, Any] = {
+    "name": str,
+    "dataset": {
+        "kind": str,
+        **dict.fromkeys(("n_samples", "n_features", "n_clusters"), int),
+        "dtype": str,
+        **dict.fromkeys(("spread", "imbalance"), NUMBER),
+        "columns": [str],
+        "drop": [str],
+        "path": (str, NoneType),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +87,9 @@ class Run:
         The command line that made it.
     environment : dict
         Machine, versions and commit, as `harness.environment.describe` gave them.
+    sessions : list of dict
+        ``started_at``, ``commit``, ``uncommitted_changes`` and ``load_average`` of every time that the run
+        was begun or resumed.
     plan : dict
         Everything that was to be measured, as JSON values.
     rows : DataFrame
@@ -59,6 +100,7 @@ class Run:
     run_id: str
     command: str
     environment: dict[str, Any]
+    sessions: list[dict[str, Any]]
     plan: dict[str, Any]
     rows: pd.DataFrame
 
@@ -75,29 +117,45 @@ def read_run(folder: Path) -> Run:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         run_id, command = facts["run_id"], facts["command"]
-        machine, plan = dict(facts["environment"]), dict(facts["plan"])
-        environment.one_line(machine)
+        machine, plan = facts["environment"], facts["plan"]
+        # Runs from before sessions were kept are of one.
+        sessions = facts.get("sessions") or [{name: machine[name] for name in environment.OF_A_SESSION}]
+        _check(facts, FACTS)
+        for session in sessions:
+            _check(session, SESSION)
+            _check(session["load_average"] or [0.0], [NUMBER])
+        for scenario in plan["scenarios"]:
+            _check(scenario, SCENARIO)
         planned = {scenario["name"] for scenario in plan["scenarios"]}
     except OSError as error:
         raise UserError(
             f"{folder}: cannot read env.json ({error.strerror}); name the folder of a run, as results/RUN"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: not what the bench writes; measure the run again") from None
     rows: list[Row] = []
     for csv in sorted(folder.glob("*.csv")):
-        found = record.load(csv)
-        for number, row in enumerate(found, start=2):
-            if row.fit_seconds is not None and not 0 < row.fit_seconds < math.inf:
-                raise UserError(
-                    f"{csv}: line {number}: fit_seconds {row.fit_seconds!r} is no time; move the file away"
-                )
-        rows += found
+        rows += record.load(csv)
     if not rows:
         raise UserError(f"{folder}: no rows yet; measure first: {command}")
     if strangers := sorted({row.scenario for row in rows} - planned):
         raise UserError(f"{folder}: env.json plans no scenario {strangers[0]!r}; move its file away")
-    return Run(folder, run_id, command, machine, plan, frame(rows, load_per_core(machine)))
+    if others := sorted({row.run_id for row in rows} - {run_id}):
+        raise UserError(f"{folder}: rows of run {others[0]!r}, not of {run_id!r}; move their file away")
+    key, times = Counter(row.key for row in rows).most_common(1)[0]
+    if times > 1:
+        raise UserError(
+            f"{folder}: {' '.join(map(str, key[:3]))}, repeat {key[3]}: in {times} rows; move the copy away"
+        )
+    return Run(
+        folder,
+        run_id,
+        command,
+        machine,
+        sessions,
+        plan,
+        frame(rows, load_per_core(machine["cores"], sessions)),
+    )
 
 
 def read(folders: Iterable[Path]) -> pd.DataFrame:
@@ -169,10 +227,10 @@ def to_rows(rows: pd.DataFrame) -> list[Row]:
     ]
 
 
-def load_per_core(machine: dict[str, Any]) -> float:
-    """Return the load average of the minute before a run over its cores; NaN where it is not known."""
-    averages = machine.get("load_average")
-    return float(averages[0] / machine["cores"]) if averages else MISSING
+def load_per_core(cores: int, sessions: Iterable[Mapping[str, Any]]) -> float:
+    """Return the load average of the minute before the busiest session over the cores; NaN if not known."""
+    known = [session["load_average"][0] for session in sessions if session["load_average"]]
+    return float(max(known) / cores) if known else MISSING
 
 
 def summarise(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
@@ -557,3 +615,19 @@ def _behind(here: pd.DataFrame, cell: headline.Cell, baseline: str, ours: str) -
     names = ("ratio", "ratio_low", "ratio_high")
     figures = of_ours.iloc[0] if len(of_ours) else dict.fromkeys(names, MISSING)
     return {"ahead": nearest, **{name: float(figures[name]) for name in names}}
+
+
+def _check(found: Any, wanted: Any) -> None:  # noqa: ANN401 - JSON values of any type
+    """Raise a ValueError where JSON values lack what is wanted or are of another type."""
+    if isinstance(wanted, Mapping):
+        for name, kind in wanted.items():
+            _check(found[name], kind)
+        if "cores" in wanted and min(found["cores"], found["memory_bytes"]) < 1:
+            raise ValueError("a machine has a core and memory")
+    elif isinstance(wanted, list):
+        if not isinstance(found, list):
+            raise ValueError("not a list")
+        for one in found:
+            _check(one, wanted[0])
+    elif not isinstance(found, wanted) or (isinstance(found, bool) and wanted in (int, NUMBER)):
+        raise ValueError("of another type")

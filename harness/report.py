@@ -340,13 +340,19 @@ def _about(run: Run) -> dict[str, object]:
             "memory": f"{facts['memory_bytes'] / 2**30:.1f} GiB",
             "system": facts["system"],
             "Python": facts["python"],
-            "commit": (facts["commit"] or "unknown")
-            + (" with changes" if facts["uncommitted_changes"] else ""),
-            "load average at start": ", ".join(f"{load:.2f}" for load in facts["load_average"] or ())
-            or "unknown",
+            "commit": "; ".join(dict.fromkeys(map(_commit, run.sessions))),
+            "load average at start": "; ".join(map(_load, run.sessions)),
             **facts["libraries"],
         },
     }
+
+
+def _commit(session: Mapping[str, Any]) -> str:
+    return (session["commit"] or "unknown") + (" with changes" if session["uncommitted_changes"] else "")
+
+
+def _load(session: Mapping[str, Any]) -> str:
+    return ", ".join(f"{load:.2f}" for load in session["load_average"] or ()) or "unknown"
 
 
 def _lost(rows: pd.DataFrame, baseline: str) -> list[dict[str, object]]:

@@ -142,7 +142,7 @@ def compare_runs(base: Path, head: Path, margins: Margins, where: Bench) -> Repo
                 f"{one.plan[setting]} and {other.plan[setting]}): measure both with the same"
             )
     lines = compare.compare_rows(analysis.to_rows(one.rows), analysis.to_rows(other.rows), margins)
-    commits = [_clean_commit(run.environment) for run in (one, other)]
+    commits = [_clean_commit(run.sessions) for run in (one, other)]
     here = environment.describe()
     known = all(map(_is_here, commits)) and here["cpu"] == other.environment.get("cpu")
 
@@ -155,9 +155,11 @@ def compare_runs(base: Path, head: Path, margins: Margins, where: Bench) -> Repo
     return compare.gate(str(base), str(head), machine, lines, remeasure if known else None)
 
 
-def _clean_commit(facts: Mapping[str, Any]) -> str | None:
-    """Return the commit that a run was made of; None if it had changes that no commit holds."""
-    return facts.get("commit") if not facts.get("uncommitted_changes") else None
+def _clean_commit(sessions: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the commit that a run was made of; None if there are several, or changes that none holds."""
+    commits = {session["commit"] for session in sessions}
+    changed = any(session["uncommitted_changes"] for session in sessions)
+    return commits.pop() if len(commits) == 1 and not changed else None
 
 
 def _is_here(commit: str | None) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,6 +92,113 @@ def test_a_time_that_is_none_is_one_error(tmp_path: Path, seconds: float) -> Non
     folder = write_run(tmp_path, [row("rust", 1.0), row("rust", seconds, repeat=1)])
     with pytest.raises(UserError, match=r"a\.csv: line 3: fit_seconds .* is no time"):
         analysis.read_run(folder)
+
+
+def edited(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Write a run and change its ``env.json``."""
+    folder = write_run(tmp_path, modelled(n_repeats=1))
+    facts = json.loads((folder / "env.json").read_text())
+    change(facts)
+    (folder / "env.json").write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: facts["environment"].pop("cpu_features"),
+        lambda facts: facts["environment"].pop("libraries"),
+        lambda facts: facts["environment"].pop("load_average"),
+        lambda facts: facts["environment"].update(load_average="x"),
+        lambda facts: facts["environment"].update(load_average=["x"]),
+        lambda facts: facts["environment"].update(cores=0),
+        lambda facts: facts["environment"].update(cores="2"),
+        lambda facts: facts["environment"].update(commit=5),
+        lambda facts: facts["plan"].pop("limits"),
+        lambda facts: facts["plan"].update(seed=None),
+        lambda facts: facts["plan"]["scenarios"][0].pop("dataset"),
+        lambda facts: facts["plan"]["scenarios"][0]["dataset"].pop("drop"),
+        lambda facts: facts["plan"].update(scenarios=["x"]),
+        lambda facts: facts.update(sessions=[5]),
+        lambda facts: facts.update(environment=[]),
+    ],
+)
+def test_facts_that_the_bench_does_not_write_are_one_error(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    with pytest.raises(UserError, match=r"env\.json: not what the bench writes"):
+        analysis.read_run(edited(tmp_path, change))
+
+
+def test_rows_of_another_run_and_rows_twice_are_one_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="rows of run 'r', not of 'z'"):
+        analysis.read_run(edited(tmp_path / "one", lambda facts: facts.update(run_id="z")))
+    folder = write_run(tmp_path / "two", modelled(n_repeats=1))
+    first = sorted(folder.glob("*.csv"))[0]
+    (folder / "copy of it.csv").write_bytes(first.read_bytes())
+    with pytest.raises(UserError, match="in 2 rows; move the copy away"):
+        analysis.read_run(folder)
+
+
+def test_a_folder_or_bytes_in_the_place_of_a_table_are_one_error(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, modelled(n_repeats=1))
+    (folder / "x.csv").write_bytes(b"\xff\xfe\n\x00\n")
+    with pytest.raises(UserError, match=r"x\.csv: not the text of a table"):
+        analysis.read_run(folder)
+    (folder / "x.csv").unlink()
+    (folder / "x.csv").mkdir()
+    with pytest.raises(UserError, match=r"x\.csv: cannot be read"):
+        analysis.read_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("inertia", math.inf),
+        ("inertia", math.nan),
+        ("inertia", -5.0),
+        ("predict_seconds", math.inf),
+        ("predict_seconds", math.nan),
+        ("predict_seconds", -1.0),
+        ("n_samples", 0),
+        ("n_samples", -7),
+        ("n_samples", 10**30),
+        ("n_clusters", 0),
+        ("status", "weird"),
+        ("track", "weird"),
+        ("dtype", "float16"),
+        ("peak_rss_bytes", 0),
+        ("peak_rss_bytes", -1),
+        ("schema_version", 9),
+        ("repeat", -1),
+        ("n_iter", -1),
+        ("implementation", ""),
+        ("seeding_seconds", 99.0),
+    ],
+)
+def test_a_row_that_no_measurement_makes_is_one_error(tmp_path: Path, column: str, value: object) -> None:
+    whole = row("rust", 1.0)
+    folder = write_run(tmp_path, [replace(whole, repeat=1), replace(whole, **{column: value})])
+    with pytest.raises(UserError, match=r"a\.csv: line 3: .*; move the file away"):
+        analysis.read_run(folder)
+
+
+def test_an_objective_that_is_no_number_may_be_that_of_a_wrong_answer(tmp_path: Path) -> None:
+    name = "blobs-n1000-d2-k3-float32"
+    made = [
+        row("rust", 1.0, status="wrong", inertia=math.inf, scenario=name),
+        row(BASELINE, 1.0, scenario=name),
+    ]
+    assert summary_of(made).loc["rust", "n"] == 0
+    run = analysis.read_run(write_run(tmp_path, made, grid=GRID))
+    assert len(run.rows) == 2
+
+
+def test_the_load_of_a_run_is_that_of_its_busiest_session(tmp_path: Path) -> None:
+    loads = [[0.1, 0.0, 0.0], [3.0, 0.0, 0.0], None]
+    sessions = [{"commit": "c", "uncommitted_changes": False, "load_average": load} for load in loads]
+    run = analysis.read_run(edited(tmp_path, lambda facts: facts.update(sessions=sessions)))
+    assert set(run.rows["load_per_core"]) == {1.5}
 
 
 def test_a_line_has_median_interval_and_ratio_by_repeat() -> None:

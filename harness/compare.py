@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness import stats
+from harness.markdown import COMMENT, row, shortened
 from harness.record import Row
 from harness.referee import OBJECTIVE_TOLERANCE
 from harness.registry import Entry
@@ -269,10 +270,10 @@ def compare_rows(
     wanted = set(names)
     cells: dict[Key, dict[Side, dict[int, Row]]] = {}
     for side, rows in zip(SIDES, (base, head), strict=True):
-        for row in rows:
-            if not wanted or row.implementation in wanted:
-                key = row.scenario, row.track, row.implementation
-                cells.setdefault(key, {"base": {}, "head": {}})[side][row.repeat] = row
+        for one in rows:
+            if not wanted or one.implementation in wanted:
+                key = one.scenario, one.track, one.implementation
+                cells.setdefault(key, {"base": {}, "head": {}})[side][one.repeat] = one
     return [_line(key, sides["base"], sides["head"], margins) for key, sides in cells.items()]
 
 
@@ -288,11 +289,11 @@ def sides(entries: Iterable[Entry], folders: Mapping[Side, Path]) -> tuple[Entry
 def split(rows: Iterable[Row]) -> dict[Side, list[Row]]:
     """Return the rows of what `sides` made, under the implementations' own names."""
     found: dict[Side, list[Row]] = {"base": [], "head": []}
-    for row in rows:
-        name, _, side = row.implementation.rpartition(AT)
+    for measured in rows:
+        name, _, side = measured.implementation.rpartition(AT)
         for one in SIDES:
             if side == one:
-                found[one].append(replace(row, implementation=name))
+                found[one].append(replace(measured, implementation=name))
     return found
 
 
@@ -310,13 +311,11 @@ def print_report(console: Console, report: Report) -> None:
 
 
 def markdown(report: Report) -> str:
-    """Return the same as a comment for a pull request."""
-    lines = [f"### {report.sentence}", "", _markdown_row(HEADINGS), "|---|" + "---:|" * (len(HEADINGS) - 1)]
-    lines += [_markdown_row(_cells(line)) for line in _ordered(report.lines)]
+    """Return the same as a comment for a pull request, cut to what one may hold."""
+    text = [f"### {report.sentence}", "", *_table(report.lines, COMMENT // 2)]
     if report.again:
-        lines += ["", "Measured again:", "", _markdown_row(HEADINGS), "|---|" + "---:|" * (len(HEADINGS) - 1)]
-        lines += [_markdown_row(_cells(line)) for line in _ordered(report.again)]
-    return "\n".join([*lines, "", f"{report.machine}; {LEGEND}", ""])
+        text += ["", "Measured again:", "", *_table(report.again, COMMENT // 3)]
+    return "\n".join([*text, "", f"{report.machine}; {LEGEND}", ""])
 
 
 def to_json(report: Report) -> str:
@@ -360,13 +359,13 @@ def _line(key: Key, base: Mapping[int, Row], head: Mapping[int, Row], margins: M
     return Line(key, len(pairs), figures, broken, failing, bool(broken) and not pairs, note)
 
 
-def _answers(row: Row) -> bool:
+def _answers(one: Row) -> bool:
     """Return whether a row has an answer: status ok, and an objective that is a number where it has one."""
-    return row.status == "ok" and (row.inertia is None or 0 <= row.inertia < math.inf)
+    return one.status == "ok" and (one.inertia is None or 0 <= one.inertia < math.inf)
 
 
-def _failure(row: Row) -> str:
-    return row.status if row.status != "ok" else f"objective {row.inertia}"
+def _failure(one: Row) -> str:
+    return one.status if one.status != "ok" else f"objective {one.inertia}"
 
 
 def _figure(measure: Measure, pairs: Sequence[tuple[float, float]], margin: float) -> Figure:
@@ -457,13 +456,10 @@ def _gap(figure: Figure | None) -> str:
     return "–" if figure is None else f"{figure.ratio.estimate - 1:+.1e}"
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_one_line(cell) for cell in cells)} |"
-
-
-def _one_line(cell: str) -> str:
-    """Return text that neither ends a cell of Markdown nor makes an element of HTML."""
-    return " ".join(cell.replace("|", "/").replace("<", "&lt;").split())
+def _table(lines: Iterable[Line], room: int) -> list[str]:
+    table = [row(HEADINGS), "|---|" + "---:|" * (len(HEADINGS) - 1)]
+    table += [row(_cells(line)) for line in _ordered(lines)]
+    return shortened(table, room, "cells stand in the table that `python runner.py compare` prints")
 
 
 def _finite(value: object) -> object:

@@ -251,7 +251,7 @@ def summarise(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
         ``status`` (that of all rows, or how many have which), ``reason`` (of the first row that has one);
         ``fit_seconds``, ``fit_low``, ``fit_high`` (median and interval); ``ratio``, ``ratio_low``,
         ``ratio_high``, ``n_pairs`` (see `ratios`); ``inertia`` (median) and ``objective_gap`` (relative to the lowest of an exact implementation in the
-        cell, less 1); ``n_iter``, ``peak_rss_bytes``, ``fit_rss_bytes`` (medians); ``instability`` (see
+        cell, less 1); ``label_agreement``, ``n_iter``, ``peak_rss_bytes``, ``fit_rss_bytes`` (medians); ``instability`` (see
         `instability`). NaN where there is no figure.
     """
     groups = rows.groupby(LINE, sort=True)
@@ -267,7 +267,8 @@ def summarise(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
     lines["reason"] = reasons.reindex(lines.index, fill_value="")
     times = _times(rows).reindex(lines.index)
     lines["fit_seconds"], lines["fit_low"], lines["fit_high"] = stats.ragged_medians(times.to_numpy())
-    medians = ok.groupby(LINE)[["inertia", "n_iter", "peak_rss_bytes", "fit_rss_bytes"]].median()
+    figures = ["inertia", "label_agreement", "n_iter", "peak_rss_bytes", "fit_rss_bytes"]
+    medians = ok.groupby(LINE)[figures].median()
     lines = lines.join(medians).join(ratios(rows, baseline))
     lines["instability"] = instability(rows).reindex(lines.index, fill_value="")
     lines = lines.reset_index()

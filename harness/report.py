@@ -377,20 +377,9 @@ def _load(session: Mapping[str, Any]) -> str:
 
 
 def _lost(rows: pd.DataFrame, baseline: str) -> list[dict[str, object]]:
-    names = [
-        "run_id",
-        "scenario",
-        "track",
-        "dtype",
-        "seconds",
-        "status",
-        "ahead",
-        "ratio",
-        "ratio_low",
-        "n_pairs",
-    ]
+    names = ["run_id", "scenario", "track", "dtype", "seconds", "status", "ahead", "objective_gap", "data"]
     found = analysis.where_we_lose(rows, baseline)
-    return _records(found[[*names, "ratio_high", "objective_gap", "data"]])
+    return _records(found[[*names, "ratio", "ratio_low", "ratio_high", "n_pairs"]])
 
 
 def _share(count: int, total: int) -> str:

@@ -493,7 +493,7 @@ def _at_least(value: int, least: int, option: str) -> int:
 
 def _positive(value: float, option: str) -> float:
     if not 0 < value < math.inf:
-        raise UserError(f"{option}: {value:g} is not a positive number of seconds")
+        raise UserError(f"{option}: {value:g} is not a positive number")
     return value
 
 

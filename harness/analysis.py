@@ -250,8 +250,8 @@ def summarise(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
         scenario's name without its shape); ``library_version``; ``n_rows``, ``n`` (rows with status ok),
         ``status`` (that of all rows, or how many have which), ``reason`` (of the first row that has one);
         ``fit_seconds``, ``fit_low``, ``fit_high`` (median and interval); ``ratio``, ``ratio_low``,
-        ``ratio_high``, ``n_pairs`` (see `ratios`); ``inertia`` (median) and ``objective_gap`` (relative to the
-        lowest of an exact implementation in the cell, less 1); ``label_agreement``, ``n_iter``,
+        ``ratio_high``, ``n_pairs`` (see `ratios`); ``inertia`` (median) and ``objective_gap`` (relative to
+        the lowest of an exact implementation in the cell, less 1); ``label_agreement``, ``n_iter``,
         ``peak_rss_bytes``, ``fit_rss_bytes`` (medians); ``instability`` (see
         `instability`). NaN where there is no figure.
     """

@@ -328,7 +328,10 @@ def _write_facts(
         "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         **{name: facts[name] for name in environment.OF_A_SESSION},
     }
-    content = {"run_id": run.run_id, "command": command, "environment": facts, "plan": asdict(plan)}
+    content: dict[str, Any] = {
+        **{"run_id": run.run_id, "command": command},
+        **{"environment": facts, "plan": asdict(plan)},
+    }
     if resumed and (before := _known_facts(path)):
         # Machine, versions and plan are the same by the name of the folder; the first commit is kept as well.
         content |= {"environment": before["environment"], "command": before["command"]}

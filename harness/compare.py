@@ -338,6 +338,8 @@ def _line(key: Key, base: Mapping[int, Row], head: Mapping[int, Row], margins: M
         note = "no repeat in both" if base and head else f"only in {'base' if base else 'head'}"
     elif any(base[r].dataset_sha256 != head[r].dataset_sha256 for r in both):
         both, note = [], "other data"
+    elif any(base[r].n_threads != head[r].n_threads for r in both):
+        both, note = [], "other number of threads"
     dropped = [head[r] for r in both if _answers(base[r]) and not _answers(head[r])]
     pairs = [(base[r], head[r]) for r in both if _answers(base[r]) and _answers(head[r])]
     broken = ""

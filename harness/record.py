@@ -163,13 +163,14 @@ def load(path: Path) -> list[Row]:
     try:
         content = path.read_bytes()
         text = content[: content.rfind(b"\n") + 1].decode()
-        header, *lines = list(csv.reader(io.StringIO(text, newline=""))) or [None]
+        table = list(csv.reader(io.StringIO(text, newline="")))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); move it away") from None
     except (UnicodeDecodeError, csv.Error):
         raise UserError(f"{path}: not the text of a table; move the file away") from None
-    if header is None:
+    if not table:
         return []
+    header, *lines = table
     if tuple(header) != COLUMNS:
         raise UserError(
             f"{path}: not the columns of schema {SCHEMA_VERSION}; move the file away or use --fresh"

@@ -185,6 +185,11 @@ def test_the_sentence_counts_what_was_compared_and_names_the_rest() -> None:
     )
 
 
+def test_another_number_of_threads_is_not_compared() -> None:
+    base, head = rows.repeats("a", [1.0] * 9, n_threads=1), rows.repeats("a", [2.0] * 9)
+    assert sentence_of(base, head) == "nothing to compare in A and B: 1 other number of threads"
+
+
 def test_where_nothing_can_be_compared_that_is_the_outcome() -> None:
     report = compare.gate("A", "B", "m", compare.compare_rows([], [row("a", 1.0)], Margins()), None)
     assert report.empty
@@ -195,8 +200,10 @@ def test_a_cell_that_head_lost_is_worse_even_where_nothing_can_be_measured_again
     base = [*rows.repeats("a", [1.0] * 9), *rows.repeats("b", [1.0] * 9)]
     head = rows.repeats("a", [1.0] * 9)
     lines = compare.compare_rows(base, head, Margins())
-    for remeasure in (None, lambda keys: []):
-        report = compare.gate("A", "B", "m", lines, remeasure)
+    for report in (
+        compare.gate("A", "B", "m", lines, None),
+        compare.gate("A", "B", "m", lines, lambda keys: []),
+    ):
         assert report.regressed
         assert report.sentence == "B is worse than A in 1 of 2 cells: status; 1 answered in base only"
 

@@ -97,7 +97,7 @@ compare: $(KERNEL)
 	$(BIN)/python runner.py compare $(BASE) $(HEAD) $(ARGS)
 
 history: $(KERNEL)
-	$(BIN)/python runner.py --preset seed --implementations rust,sklearn-lloyd --results results/nightly $(ARGS)
+	$(BIN)/python runner.py --preset seed --implementations rust,sklearn-lloyd --results results/nightly --fresh $(ARGS)
 	$(BIN)/python -m harness.history results/nightly results/history.csv results/steps.md
 
 # Few cases: every instruction takes some fifty times as long.

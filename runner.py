@@ -56,6 +56,18 @@ INTERRUPTED = 130
 #: scikit-learn takes no larger seed.
 MAX_SEED = 2**32 - 1
 NOT_IN_ENVIRONMENT = ("ctx", "quick", "fresh", "estimate", "return")
+#: Options of `compare` that only revisions, which it measures itself, can heed.
+MEASURING = (
+    "sizes",
+    "dims",
+    "clusters",
+    "implementations",
+    "dtype",
+    "track",
+    "repeats",
+    "threads",
+    "timeout",
+)
 MEMORY_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 app = typer.Typer(
@@ -303,6 +315,7 @@ def list_data(
 
 @app.command("compare")
 def compare_versions(
+    ctx: typer.Context,
     base: Annotated[str, typer.Argument(help="A run (results/RUN) or a git revision.")],
     head: Annotated[str, typer.Argument(help="Another, of the same kind.")],
     sizes: Annotated[str, typer.Option(help="Samples.")] = "1e4..1e6",
@@ -323,8 +336,9 @@ def compare_versions(
 ) -> None:
     """Tell whether HEAD is slower than BASE, takes more memory or reaches a worse objective.
 
-    Exit code 1 if so and a second measurement confirms it, 0 if not. Two revisions are built side by side and
-    measured interleaved; the options on what is measured are for them. Two runs are compared as they are.
+    Exit code 1 if so and a second measurement confirms it, or if HEAD lost a cell; 2 if there is nothing to
+    compare; 0 otherwise. Two revisions are built side by side and measured interleaved; the options on what
+    is measured are for them. Two runs are compared as they are.
     """
     console = _console()
     margins = compare.Margins(_positive(margin, "--margin"), _positive(memory_margin, "--memory-margin"))
@@ -333,6 +347,11 @@ def compare_versions(
             CACHE, ROOT / "results" / "compare", shlex.join(["python", "runner.py", *sys.argv[1:]]), watcher
         )
         if Path(base).is_dir() and Path(head).is_dir():
+            for name in MEASURING:
+                if _given(ctx, name):
+                    raise UserError(
+                        f"--{name}: has no effect on two runs, compared as they are; leave it out"
+                    )
             report = versions.compare_runs(Path(base), Path(head), margins, where)
         else:
             grid = Grid(
@@ -345,17 +364,20 @@ def compare_versions(
                 scenarios=tuple(grid.scenarios()),
                 entries=select(implementations),
                 tracks=cast("tuple[Track, ...]", parse_names(track, "--track", TRACKS)),
-                repeats=_at_least(repeats, 2, "--repeats"),
+                repeats=_at_least(repeats, compare.MIN_PAIRS, "--repeats"),
                 n_threads=_threads(threads),
                 max_iter=100,
                 seed=0,
                 limits=Limits(_positive(timeout, "--timeout"), None),
             )
             report = versions.compare_revisions(base, head, plan, margins, where)
-    compare.print_report(console, report)
+    if not report.empty:
+        compare.print_report(console, report)
     for path, text in ((markdown, compare.markdown(report)), (json, compare.to_json(report))):
         if path is not None:
             _write(path, text)
+    if report.empty:
+        raise UserError(report.sentence)
     if report.regressed:
         raise typer.Exit(1)
 
@@ -471,7 +493,7 @@ def _at_least(value: int, least: int, option: str) -> int:
 
 def _positive(value: float, option: str) -> float:
     if not 0 < value < math.inf:
-        raise UserError(f"{option}: {value:g} is not a positive number of seconds")
+        raise UserError(f"{option}: {value:g} is not a positive number")
     return value
 
 

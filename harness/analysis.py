@@ -11,9 +11,10 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,43 @@ AXES = ("n_samples", "n_features", "n_clusters")
 CONSTANT = ("dtype", "semantics", "dataset", *AXES, "n_threads")
 #: What stands in place of a figure that an implementation does not tell.
 MISSING = math.nan
+NUMBER = (int, float)
+#: What the ``env.json`` of a run holds: a type, several, a dict of them, or a list of one.
+FACTS: Mapping[str, Any] = {
+    "run_id": str,
+    "command": str,
+    "environment": {
+        **dict.fromkeys(("cpu", "system", "python"), str),
+        "cpu_features": [str],
+        "cores": int,
+        "memory_bytes": int,
+        "libraries": dict,
+    },
+    "plan": {
+        "scenarios": [dict],
+        "tracks": [str],
+        **dict.fromkeys(("repeats", "n_threads", "max_iter"), int),
+        "seed": int,
+        "limits": {"timeout_seconds": NUMBER, "max_memory_bytes": (int, NoneType)},
+    },
+}
+SESSION: Mapping[str, Any] = {
+    "commit": (str, NoneType),
+    "uncommitted_changes": (bool, NoneType),
+    "load_average": (list, NoneType),
+}
+SCENARIO: Mapping[str, Any] = {
+    "name": str,
+    "dataset": {
+        "kind": str,
+        **dict.fromkeys(("n_samples", "n_features", "n_clusters"), int),
+        "dtype": str,
+        **dict.fromkeys(("spread", "imbalance"), NUMBER),
+        "columns": [str],
+        "drop": [str],
+        "path": (str, NoneType),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +87,9 @@ class Run:
         The command line that made it.
     environment : dict
         Machine, versions and commit, as `harness.environment.describe` gave them.
+    sessions : list of dict
+        ``started_at``, ``commit``, ``uncommitted_changes`` and ``load_average`` of every time that the run
+        was begun or resumed.
     plan : dict
         Everything that was to be measured, as JSON values.
     rows : DataFrame
@@ -59,6 +100,7 @@ class Run:
     run_id: str
     command: str
     environment: dict[str, Any]
+    sessions: list[dict[str, Any]]
     plan: dict[str, Any]
     rows: pd.DataFrame
 
@@ -75,29 +117,45 @@ def read_run(folder: Path) -> Run:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         run_id, command = facts["run_id"], facts["command"]
-        machine, plan = dict(facts["environment"]), dict(facts["plan"])
-        environment.one_line(machine)
+        machine, plan = facts["environment"], facts["plan"]
+        # Runs from before sessions were kept are of one.
+        sessions = facts.get("sessions") or [{name: machine[name] for name in environment.OF_A_SESSION}]
+        _check(facts, FACTS)
+        for session in sessions:
+            _check(session, SESSION)
+            _check(session["load_average"] or [0.0], [NUMBER])
+        for scenario in plan["scenarios"]:
+            _check(scenario, SCENARIO)
         planned = {scenario["name"] for scenario in plan["scenarios"]}
     except OSError as error:
         raise UserError(
             f"{folder}: cannot read env.json ({error.strerror}); name the folder of a run, as results/RUN"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: not what the bench writes; measure the run again") from None
     rows: list[Row] = []
     for csv in sorted(folder.glob("*.csv")):
-        found = record.load(csv)
-        for number, row in enumerate(found, start=2):
-            if row.fit_seconds is not None and not 0 < row.fit_seconds < math.inf:
-                raise UserError(
-                    f"{csv}: line {number}: fit_seconds {row.fit_seconds!r} is no time; move the file away"
-                )
-        rows += found
+        rows += record.load(csv)
     if not rows:
         raise UserError(f"{folder}: no rows yet; measure first: {command}")
     if strangers := sorted({row.scenario for row in rows} - planned):
         raise UserError(f"{folder}: env.json plans no scenario {strangers[0]!r}; move its file away")
-    return Run(folder, run_id, command, machine, plan, frame(rows, load_per_core(machine)))
+    if others := sorted({row.run_id for row in rows} - {run_id}):
+        raise UserError(f"{folder}: rows of run {others[0]!r}, not of {run_id!r}; move their file away")
+    key, times = Counter(row.key for row in rows).most_common(1)[0]
+    if times > 1:
+        raise UserError(
+            f"{folder}: {' '.join(map(str, key[:3]))}, repeat {key[3]}: in {times} rows; move the copy away"
+        )
+    return Run(
+        folder,
+        run_id,
+        command,
+        machine,
+        sessions,
+        plan,
+        frame(rows, load_per_core(machine["cores"], sessions)),
+    )
 
 
 def read(folders: Iterable[Path]) -> pd.DataFrame:
@@ -169,10 +227,10 @@ def to_rows(rows: pd.DataFrame) -> list[Row]:
     ]
 
 
-def load_per_core(machine: dict[str, Any]) -> float:
-    """Return the load average of the minute before a run over its cores; NaN where it is not known."""
-    averages = machine.get("load_average")
-    return float(averages[0] / machine["cores"]) if averages else MISSING
+def load_per_core(cores: int, sessions: Iterable[Mapping[str, Any]]) -> float:
+    """Return the load average of the minute before the busiest session over the cores; NaN if not known."""
+    known = [session["load_average"][0] for session in sessions if session["load_average"]]
+    return float(max(known) / cores) if known else MISSING
 
 
 def summarise(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
@@ -191,10 +249,10 @@ def summarise(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
         Sorted by track, type, shape, run, and time. Columns: those of `LINE` and `CONSTANT`; ``data`` (the
         scenario's name without its shape); ``library_version``; ``n_rows``, ``n`` (rows with status ok),
         ``status`` (that of all rows, or how many have which), ``reason`` (of the first row that has one);
-        ``fit_seconds``, ``fit_low``,
-        ``fit_high`` (median and interval); ``ratio``, ``ratio_low``, ``ratio_high`` (see `ratios`);
-        ``inertia`` (median) and ``objective_gap`` (relative to the lowest of an exact implementation in the
-        cell, less 1); ``n_iter``, ``peak_rss_bytes``, ``fit_rss_bytes`` (medians); ``instability`` (see
+        ``fit_seconds``, ``fit_low``, ``fit_high`` (median and interval); ``ratio``, ``ratio_low``,
+        ``ratio_high``, ``n_pairs`` (see `ratios`); ``inertia`` (median) and ``objective_gap`` (relative to
+        the lowest of an exact implementation in the cell, less 1); ``label_agreement``, ``n_iter``,
+        ``peak_rss_bytes``, ``fit_rss_bytes`` (medians); ``instability`` (see
         `instability`). NaN where there is no figure.
     """
     groups = rows.groupby(LINE, sort=True)
@@ -206,11 +264,12 @@ def summarise(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
     lines["library_version"] = versions.reindex(lines.index, fill_value="")
     lines["n_rows"] = groups.size()
     lines["n"] = ok.groupby(LINE).size().reindex(lines.index, fill_value=0)
-    lines["status"] = groups["status"].agg(_status)
+    lines["status"] = groups["status"].agg(lambda statuses: headline.spell_statuses(Counter(statuses)))
     lines["reason"] = reasons.reindex(lines.index, fill_value="")
     times = _times(rows).reindex(lines.index)
     lines["fit_seconds"], lines["fit_low"], lines["fit_high"] = stats.ragged_medians(times.to_numpy())
-    medians = ok.groupby(LINE)[["inertia", "n_iter", "peak_rss_bytes", "fit_rss_bytes"]].median()
+    figures = ["inertia", "label_agreement", "n_iter", "peak_rss_bytes", "fit_rss_bytes"]
+    medians = ok.groupby(LINE)[figures].median()
     lines = lines.join(medians).join(ratios(rows, baseline))
     lines["instability"] = instability(rows).reindex(lines.index, fill_value="")
     lines = lines.reset_index()
@@ -235,12 +294,14 @@ def ratios(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
     -------
     DataFrame
         Indexed by `LINE`: ``ratio``, ``ratio_low``, ``ratio_high``: the median of the ratios repeat by
-        repeat and its interval (`stats.paired_ratio`). Only of lines that share a repeat with the baseline.
+        repeat and its interval (`stats.paired_ratio`); ``n_pairs``, their number. Only of lines that share a
+        repeat with the baseline.
     """
     logs = log_ratios(rows, baseline)
     values = [np.exp(column) for column in stats.ragged_medians(logs.to_numpy())]
     names = ("ratio", "ratio_low", "ratio_high")
-    return pd.DataFrame(dict(zip(names, values, strict=True)), index=logs.index)
+    table = pd.DataFrame(dict(zip(names, values, strict=True)), index=logs.index)
+    return table.assign(n_pairs=logs.notna().sum(axis=1))
 
 
 def log_ratios(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
@@ -281,20 +342,27 @@ def verdicts(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) -> pd
     -------
     DataFrame
         A line a run, track and type: ``ratio``, ``ratio_low``, ``ratio_high`` (geometric mean over the cells
-        and its interval), ``n_cells``, ``n_slower`` (cells whose interval lies below 1), ``n_unclear``
-        (cells whose interval holds 1, or that have none), ``n_repeats`` (fewest of a cell), ``worst``,
-        ``worst_scenario``.
+        and its interval, NaN where no cell has a ratio), ``n_cells`` (those with a ratio), ``n_all`` (those
+        with any row), ``missing`` (why the others have none, and how many), ``n_slower`` (ratio below 1),
+        ``n_unclear`` (interval holds 1, or there is none), ``n_repeats`` (fewest of a cell), ``worst``,
+        ``worst_scenario``, ``semantics`` of the baseline.
     """
     logs = _only(log_ratios(rows, baseline), ours)
     estimates = _only(ratios(rows, baseline), ours)
-    kinds = rows.groupby(CELL)["dtype"].first().reindex(logs.index)
+    kinds = rows.groupby(CELL)["dtype"].first()
+    statuses = rows.groupby(LINE)["status"].agg(Counter)
+    other = rows.loc[rows["implementation"] == baseline, "semantics"]
     lines = []
-    for (run_id, track, dtype), members in logs.groupby(["run_id", "track", kinds], sort=True):
+    for (run_id, track, dtype), everywhere in kinds.groupby(["run_id", "track", kinds], sort=True):
+        members = logs.loc[logs.index.isin(everywhere.index)]
+        missing = Counter(
+            _why_no_ratio(statuses, cell, baseline, ours) for cell in everywhere.index.difference(logs.index)
+        )
         cells = [row[~np.isnan(row)] for row in members.to_numpy()]
         mean = stats.mean_ratio(cells)
         own = estimates.loc[members.index]
-        slower = own["ratio_high"] < 1
-        worst = own["ratio"].idxmin()
+        unclear = ~(own["ratio_high"] < 1) & ~(own["ratio_low"] > 1)
+        worst = own["ratio"].idxmin() if len(own) else None
         lines.append(
             {
                 "run_id": run_id,
@@ -304,11 +372,14 @@ def verdicts(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) -> pd
                 "ratio_low": mean.low,
                 "ratio_high": mean.high,
                 "n_cells": len(own),
-                "n_slower": int(slower.sum()),
-                "n_unclear": int((~slower & ~(own["ratio_low"] > 1)).sum()),
-                "n_repeats": min(map(len, cells)),
-                "worst": own.loc[worst, "ratio"],
-                "worst_scenario": worst[1],
+                "n_all": len(everywhere),
+                "missing": ", ".join(f"{count} {why}" for why, count in sorted(missing.items())),
+                "n_slower": int((own["ratio"] < 1).sum()),
+                "n_unclear": int(unclear.sum()),
+                "n_repeats": min(map(len, cells), default=0),
+                "worst": MISSING if worst is None else own.loc[worst, "ratio"],
+                "worst_scenario": "" if worst is None else worst[1],
+                "semantics": other.iloc[0] if len(other) else "",
             }
         )
     return pd.DataFrame(lines)
@@ -343,7 +414,11 @@ def instability(rows: pd.DataFrame) -> pd.Series:
 
 
 def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) -> pd.DataFrame:
-    """Return the cells we lose by the rule of `headline`, those without a time of ours first, then the worst.
+    """Return the cells we lose, those without a time of ours first, then the worst.
+
+    A cell is lost where a repeat of ours has no answer, where the ratio to the baseline or to the fastest
+    exact peer is below 1, or where our objective is more than `headline.OBJECTIVE_MARGIN` above the
+    baseline's. The ratio is that of `ratios`, so that what is lost is what the table of lines shows below 1.
 
     Parameters
     ----------
@@ -356,8 +431,8 @@ def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) 
     -------
     DataFrame
         ``run_id``, ``data``, the fields of `headline.Cell`, and ``ahead`` (the faster of the baseline and the
-        best peer) with ``ratio``, ``ratio_low``, ``ratio_high`` to it, repeat by repeat: where the interval
-        holds 1 the loss may be noise. Empty where no cell is lost.
+        fastest exact peer) with ``ratio``, ``ratio_low``, ``ratio_high``, ``n_pairs`` to it: where the
+        interval holds 1 the loss may be noise. Empty where no cell is lost.
     """
     lines = []
     for run_id, members in rows.groupby("run_id", sort=False):
@@ -365,12 +440,13 @@ def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) 
             # Nothing of ours was asked for in this run, which is no loss.
             continue
         for cell in headline.cells(to_rows(members), baseline, ours):
-            if cell.lost:
-                here = members[(members["scenario"] == cell.scenario) & (members["track"] == cell.track)]
-                facts = {"run_id": run_id, "data": _data(cell.scenario), **asdict(cell)}
-                lines.append({**facts, **_behind(here, cell, baseline, ours)})
+            here = members[(members["scenario"] == cell.scenario) & (members["track"] == cell.track)]
+            behind = _behind(here, cell, baseline, ours)
+            worse = cell.objective_gap is not None and cell.objective_gap > headline.OBJECTIVE_MARGIN
+            if cell.status != "ok" or worse or behind["ratio"] < 1:
+                lines.append({"run_id": run_id, "data": _data(cell.scenario), **asdict(cell), **behind})
     own = [field.name for field in fields(headline.Cell)]
-    names = ["run_id", "data", *own, "ahead", "ratio", "ratio_low", "ratio_high"]
+    names = ["run_id", "data", *own, "ahead", "ratio", "ratio_low", "ratio_high", "n_pairs"]
     table = pd.DataFrame(lines, columns=names)
     return table.sort_values("ratio", na_position="first", kind="stable", ignore_index=True)
 
@@ -537,11 +613,15 @@ def _only(table: pd.DataFrame, implementation: str) -> pd.DataFrame:
     return table[table.index.get_level_values("implementation") == implementation].droplevel("implementation")
 
 
-def _status(statuses: pd.Series) -> str:
-    counts = Counter(statuses)
-    if len(counts) == 1:
-        return str(statuses.iloc[0])
-    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+def _why_no_ratio(statuses: pd.Series, cell: tuple[Any, ...], baseline: str, ours: str) -> str:
+    """Return what became of ours in a cell without a ratio, or of the baseline where ours has a figure."""
+    for name in (ours, baseline):
+        counts = statuses.get((*cell, name))
+        if counts is None:
+            return f"without {name}"
+        if not counts["ok"]:
+            return f"{name} {headline.spell_statuses(counts)}"
+    return "without a common repeat"
 
 
 def _data(scenario: str) -> str:
@@ -549,11 +629,28 @@ def _data(scenario: str) -> str:
     return re.sub(r"(-n\d+-d\d+)?-k\d+-float\d+$", "", scenario)
 
 
-def _behind(here: pd.DataFrame, cell: headline.Cell, baseline: str, ours: str) -> dict[str, object]:
-    """Return who is ahead in a cell that we lose, with the ratio to it."""
-    nearest = cell.peer if cell.over_peer is not None and cell.over_peer == cell.worst else baseline
-    table = ratios(here, nearest or baseline)
-    of_ours = _only(table, ours)
-    names = ("ratio", "ratio_low", "ratio_high")
-    figures = of_ours.iloc[0] if len(of_ours) else dict.fromkeys(names, MISSING)
-    return {"ahead": nearest, **{name: float(figures[name]) for name in names}}
+def _behind(here: pd.DataFrame, cell: headline.Cell, baseline: str, ours: str) -> dict[str, Any]:
+    """Return who is ahead of us in a cell, or nearest behind: baseline or best peer, with the ratio."""
+    found = []
+    for name in dict.fromkeys((baseline, cell.peer or baseline)):
+        of_ours = _only(ratios(here, name), ours)
+        if len(of_ours):
+            found.append({"ahead": name, **of_ours.iloc[0].to_dict()})
+    nothing = {"ahead": cell.peer or baseline, **dict.fromkeys(("ratio", "ratio_low", "ratio_high"), MISSING)}
+    return min(found, key=lambda one: one["ratio"], default={**nothing, "n_pairs": 0})
+
+
+def _check(found: Any, wanted: Any) -> None:  # noqa: ANN401 - JSON values of any type
+    """Raise a ValueError where JSON values lack what is wanted or are of another type."""
+    if isinstance(wanted, Mapping):
+        for name, kind in wanted.items():
+            _check(found[name], kind)
+        if "cores" in wanted and min(found["cores"], found["memory_bytes"]) < 1:
+            raise ValueError("a machine has a core and memory")
+    elif isinstance(wanted, list):
+        if not isinstance(found, list):
+            raise ValueError("not a list")
+        for one in found:
+            _check(one, wanted[0])
+    elif not isinstance(found, wanted) or (isinstance(found, bool) and wanted in (int, NUMBER)):
+        raise ValueError("of another type")

@@ -155,9 +155,9 @@ def execute(plan: Plan, *, cache: Path, results: Path, fresh: bool, command: str
     run_id = plan.digest(" ".join([environment.fingerprint(facts), *bytes_measured]))
     run = Run(results / run_id, run_id)
     with in_use(cache), _claimed(run, fresh=fresh):
-        _write_facts(run, facts, plan, command)
         done = {row.key for row in run.rows()}
         remaining = [one for one in plan.measurements() if one.key not in done]
+        _write_facts(run, facts, plan, command, resumed=bool(done), idle=not remaining)
         watcher.planned(remaining, len(plan.measurements()) - len(remaining))
         _measure_all(plan, remaining, run, prepared, watcher)
     return run
@@ -319,12 +319,43 @@ def _claimed(run: Run, *, fresh: bool) -> Iterator[None]:
         os.close(lock)
 
 
-def _write_facts(run: Run, facts: dict[str, Any], plan: Plan, command: str) -> None:
+def _write_facts(
+    run: Run, facts: dict[str, Any], plan: Plan, command: str, *, resumed: bool, idle: bool
+) -> None:
+    """Write ``env.json``; where rows are there already, what is known of their sessions stays in it."""
     path = run.folder / "env.json"
-    content = {"run_id": run.run_id, "command": command, "environment": facts, "plan": asdict(plan)}
+    session = {
+        "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        **{name: facts[name] for name in environment.OF_A_SESSION},
+    }
+    content: dict[str, Any] = {
+        **{"run_id": run.run_id, "command": command},
+        **{"environment": facts, "plan": asdict(plan)},
+    }
+    if resumed and (before := _known_facts(path)):
+        # Machine, versions and plan are the same by the name of the folder; the first commit is kept as well.
+        content |= {"environment": before["environment"], "command": before["command"]}
+        content["sessions"] = before["sessions"] + ([] if idle else [session])
+    else:
+        content["sessions"] = [session]
     temporary = path.with_suffix(".tmp")
     try:
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"--results: cannot write {path}: {error.strerror}; name another folder") from error
+
+
+def _known_facts(path: Path) -> dict[str, Any] | None:
+    """Return what an ``env.json`` says, its sessions in a list; None if there is none that can be read."""
+    try:
+        found = json.loads(path.read_text())
+        machine = found["environment"]
+        first = {name: machine[name] for name in environment.OF_A_SESSION}
+        return {
+            "command": found["command"],
+            "environment": machine,
+            "sessions": list(found.get("sessions", [first])),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -16,8 +17,10 @@ from typing import Literal
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from harness import stats
+from harness.markdown import COMMENT, row, shortened
 from harness.record import Row
 from harness.referee import OBJECTIVE_TOLERANCE
 from harness.registry import Entry
@@ -33,6 +36,8 @@ COLUMN_OF: dict[Measure, str] = {"time": "fit_seconds", "memory": "peak_rss_byte
 AT = "@"
 #: Of the interval that has to lie beyond the margin. One end of it counts: one error in twenty cells.
 CONFIDENCE = 0.90
+#: The range of n pairs holds the median with probability 1 - 2**(1 - n): five are the fewest for 90 %.
+MIN_PAIRS = 5
 #: How many times as many repeats a re-measurement has.
 AGAIN = 2
 
@@ -48,6 +53,8 @@ class Verdict(StrEnum):
     WORSE = "worse"
     NOT_CONFIRMED = "not confirmed"
     SUSPECTED = "suspected"
+    NOISY = "too noisy to tell"
+    TOO_FEW = "too few to tell"
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,8 @@ class Figure:
     base, head : float
         Medians over the pairs of repeats.
     ratio : Interval
-        Of HEAD to BASE; above 1 HEAD is worse. Of times that of the first quartiles, else the median of the
-        ratios pair by pair.
+        Of HEAD to BASE; above 1 HEAD is worse. The median of the ratios pair by pair; of times that of the
+        first quartiles, unless the median alone is worse.
     margin : float
         What the ratio may exceed 1 by.
     verdict : Verdict
@@ -107,9 +114,11 @@ class Line:
     figures : dict
         By measure; those without a pair are left out.
     broken : str
-        What became of repeats that are ok in BASE and not in HEAD; empty if there is none.
+        What became of repeats that BASE answers and HEAD does not; empty if there is none.
     failing : Verdict
         What is said of `broken`.
+    lost : bool
+        Whether BASE answers and HEAD never does.
     note : str
         Why there is nothing to compare.
     """
@@ -119,7 +128,21 @@ class Line:
     figures: Mapping[Measure, Figure]
     broken: str
     failing: Verdict
+    lost: bool
     note: str
+
+    @property
+    def compared(self) -> bool:
+        """Whether anything can be said of HEAD against BASE."""
+        told = any(figure.verdict is not Verdict.TOO_FEW for figure in self.figures.values())
+        return told or bool(self.broken)
+
+    @property
+    def why_not(self) -> str:
+        """Why the cell is not compared, in a few words; empty if it is."""
+        if self.compared:
+            return ""
+        return self.note.partition(":")[0] or f"fewer than {MIN_PAIRS} pairs, too few to tell"
 
     @property
     def worse(self) -> frozenset[str]:
@@ -152,27 +175,45 @@ class Report:
 
     @property
     def regressed(self) -> bool:
-        """Whether anything is worse, and a re-measurement confirms it."""
+        """Whether anything is worse, and a re-measurement confirms it, or HEAD has lost a cell."""
         return any(line.worse for line in self.lines)
 
     @property
+    def empty(self) -> bool:
+        """Whether no cell could be compared at all."""
+        return not any(line.compared for line in self.lines)
+
+    @property
     def sentence(self) -> str:
-        """The outcome in a sentence."""
-        cells = f"{len(self.lines)} cell{'' if len(self.lines) == 1 else 's'}"
-        worse = [line for line in self.lines if line.worse]
+        """The outcome in a sentence: over the cells that were compared, and why the others were not."""
+        others = Counter(line.why_not for line in self.lines if not line.compared)
+        left_out = ", ".join(f"{count} {why}" for why, count in sorted(others.items()))
+        if self.empty:
+            return f"nothing to compare in {self.base} and {self.head}: {left_out or 'no rows'}"
+        return self._outcome() + (f"; not compared: {left_out}" if left_out else "")
+
+    def _outcome(self) -> str:
+        compared = [line for line in self.lines if line.compared]
+        cells = f"{len(compared)} cell{'' if len(compared) == 1 else 's'}"
+        worse = [line for line in compared if line.worse]
         if worse:
             what = sorted({name for line in worse for name in line.worse})
+            lost = sum(line.lost for line in worse)
+            how = [f"{lost} answered in base only"] if lost else []
+            how += ["measured again, confirmed"] if len(worse) > lost else []
             return f"{self.head} is worse than {self.base} in {len(worse)} of {cells}: " + (
-                f"{', '.join(what)}; measured again, confirmed"
+                f"{', '.join(what)}; {'; '.join(how)}"
             )
-        suspected = sum(_has(line, Verdict.SUSPECTED) for line in self.lines)
+        suspected = sum(_has(line, Verdict.SUSPECTED) for line in compared)
         if suspected:
             return (
                 f"{suspected} of {cells} look worse in {self.head}, and nothing confirms it: "
                 "the runs cannot be measured again here; compare the two revisions"
             )
-        passed = sum(_has(line, Verdict.NOT_CONFIRMED) for line in self.lines)
+        passed = sum(_has(line, Verdict.NOT_CONFIRMED) for line in compared)
+        noisy = sum(_has(line, Verdict.NOISY) for line in compared)
         tail = f"; {passed} looked worse and did not when measured again" if passed else ""
+        tail += f"; in {noisy} something is too noisy to tell a change of the margin" if noisy else ""
         return f"{self.head} is not worse than {self.base} in any of {cells}{tail}"
 
 
@@ -185,6 +226,9 @@ def gate(
 ) -> Report:
     """Measure what looks worse again, and call worse only what is so both times.
 
+    A cell that HEAD has no row of is worse without: nothing was measured that could have gone wrong. So is
+    one that HEAD never answers, where nothing can be measured again.
+
     Parameters
     ----------
     base, head, machine : str
@@ -194,16 +238,17 @@ def gate(
     remeasure : callable or None
         Takes the keys of the cells that look worse, returns them measured anew; None if that cannot be done.
     """
-    suspects = [line.key for line in lines if line.worse]
+    lost = frozenset({"status"})
     if remeasure is None:
-        return Report(base, head, machine, tuple(_settle(line, Verdict.SUSPECTED) for line in lines), ())
+        settled = [_settle(line, Verdict.SUSPECTED, lost if line.lost else frozenset()) for line in lines]
+        return Report(base, head, machine, tuple(settled), ())
+    suspects = [line.key for line in lines if line.worse and not line.note]
     again = {line.key: line for line in remeasure(suspects)} if suspects else {}
     settled = []
     for line in lines:
         second = again.get(line.key)
-        settled.append(
-            _settle(line, Verdict.NOT_CONFIRMED, second.worse if second is not None else frozenset())
-        )
+        confirmed = second.worse if second is not None else lost if line.note else frozenset()
+        settled.append(_settle(line, Verdict.NOT_CONFIRMED, confirmed))
     return Report(base, head, machine, tuple(settled), tuple(again.values()))
 
 
@@ -225,10 +270,10 @@ def compare_rows(
     wanted = set(names)
     cells: dict[Key, dict[Side, dict[int, Row]]] = {}
     for side, rows in zip(SIDES, (base, head), strict=True):
-        for row in rows:
-            if not wanted or row.implementation in wanted:
-                key = row.scenario, row.track, row.implementation
-                cells.setdefault(key, {"base": {}, "head": {}})[side][row.repeat] = row
+        for one in rows:
+            if not wanted or one.implementation in wanted:
+                key = one.scenario, one.track, one.implementation
+                cells.setdefault(key, {"base": {}, "head": {}})[side][one.repeat] = one
     return [_line(key, sides["base"], sides["head"], margins) for key, sides in cells.items()]
 
 
@@ -244,41 +289,39 @@ def sides(entries: Iterable[Entry], folders: Mapping[Side, Path]) -> tuple[Entry
 def split(rows: Iterable[Row]) -> dict[Side, list[Row]]:
     """Return the rows of what `sides` made, under the implementations' own names."""
     found: dict[Side, list[Row]] = {"base": [], "head": []}
-    for row in rows:
-        name, _, side = row.implementation.rpartition(AT)
+    for measured in rows:
+        name, _, side = measured.implementation.rpartition(AT)
         for one in SIDES:
             if side == one:
-                found[one].append(replace(row, implementation=name))
+                found[one].append(replace(measured, implementation=name))
     return found
 
 
 def print_report(console: Console, report: Report) -> None:
     """Print the table, the cells that are worse first, and the sentence."""
-    table = bare_table(f"{report.base} → {report.head}")
+    table = bare_table(escape(f"{report.base} → {report.head}"))
     for number, heading in enumerate(HEADINGS):
         table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
     for line in _ordered(report.lines):
         style = "bold red" if line.worse else "yellow" if _has(line, Verdict.SUSPECTED) else None
-        table.add_row(*_cells(line), style=style)
+        table.add_row(*map(escape, _cells(line)), style=style)
     console.print(table)
-    console.print(report.sentence, highlight=False)
-    console.print(f"[dim]{report.machine}; {LEGEND}[/]", highlight=False)
+    console.print(report.sentence, highlight=False, markup=False)
+    console.print(f"{report.machine}; {LEGEND}", highlight=False, markup=False, style="dim")
 
 
 def markdown(report: Report) -> str:
-    """Return the same as a comment for a pull request."""
-    lines = [f"### {report.sentence}", "", _markdown_row(HEADINGS), "|---|" + "---:|" * (len(HEADINGS) - 1)]
-    lines += [_markdown_row(_cells(line)) for line in _ordered(report.lines)]
+    """Return the same as a comment for a pull request, cut to what one may hold."""
+    text = [f"### {report.sentence}", "", *_table(report.lines, COMMENT // 2)]
     if report.again:
-        lines += ["", "Measured again:", "", _markdown_row(HEADINGS), "|---|" + "---:|" * (len(HEADINGS) - 1)]
-        lines += [_markdown_row(_cells(line)) for line in _ordered(report.again)]
-    return "\n".join([*lines, "", f"{report.machine}; {LEGEND}", ""])
+        text += ["", "Measured again:", "", *_table(report.again, COMMENT // 3)]
+    return "\n".join([*text, "", f"{report.machine}; {LEGEND}", ""])
 
 
 def to_json(report: Report) -> str:
     """Return everything as JSON; what has no value is null."""
     content = {"regressed": report.regressed, "sentence": report.sentence, **asdict(report)}
-    return json.dumps(_without_nan(content), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
 
 
 HEADINGS = ("cell", "implementation", "pairs", "base", "head", "time", "memory", "objective", "verdict")
@@ -292,35 +335,61 @@ def _line(key: Key, base: Mapping[int, Row], head: Mapping[int, Row], margins: M
     both = sorted(base.keys() & head.keys())
     note = ""
     if not both:
-        note = f"only in {'base' if base else 'head'}"
+        note = "no repeat in both" if base and head else f"only in {'base' if base else 'head'}"
     elif any(base[r].dataset_sha256 != head[r].dataset_sha256 for r in both):
         both, note = [], "other data"
-    lost = [head[r] for r in both if base[r].status == "ok" and head[r].status != "ok"]
-    pairs = [(base[r], head[r]) for r in both if base[r].status == head[r].status == "ok"]
-    if both and not pairs and not lost:
-        note = f"{base[both[0]].status} in base: {base[both[0]].reason}"
+    elif any(base[r].n_threads != head[r].n_threads for r in both):
+        both, note = [], "other number of threads"
+    dropped = [head[r] for r in both if _answers(base[r]) and not _answers(head[r])]
+    pairs = [(base[r], head[r]) for r in both if _answers(base[r]) and _answers(head[r])]
     broken = ""
-    if lost:
-        broken = f"{lost[0].status} in {len(lost)} of {len(both)}: {lost[0].reason}"
+    if dropped:
+        broken = f"{_failure(dropped[0])} in {len(dropped)} of {len(both)}: {dropped[0].reason}"
+    elif not head and any(map(_answers, base.values())):
+        broken = "no row in head"
+    elif both and not pairs:
+        first = base[both[0]]
+        side = "base" if any(_answers(head[r]) for r in both) else "both"
+        note = f"{_failure(first)} in {side}: {first.reason}"
     figures = {}
     for measure, column in COLUMN_OF.items():
         values = [(getattr(one, column), getattr(other, column)) for one, other in pairs]
-        known = [(a, b) for a, b in values if a is not None and b is not None and a > 0 and b > 0]
+        known = [(a, b) for a, b in values if a is not None and b is not None]
         if known:
             figures[measure] = _figure(measure, known, margins.of(measure, pairs[0][0].dtype))
     failing = Verdict.WORSE if broken else Verdict.SAME
-    return Line(key, len(pairs), figures, broken, failing, note)
+    return Line(key, len(pairs), figures, broken, failing, bool(broken) and not pairs, note)
+
+
+def _answers(one: Row) -> bool:
+    """Return whether a row has an answer: status ok, and an objective that is a number where it has one."""
+    return one.status == "ok" and (one.inertia is None or 0 <= one.inertia < math.inf)
+
+
+def _failure(one: Row) -> str:
+    return one.status if one.status != "ok" else f"objective {one.inertia}"
 
 
 def _figure(measure: Measure, pairs: Sequence[tuple[float, float]], margin: float) -> Figure:
     base, head = np.array(pairs, dtype=np.float64).T
-    ratio_of = stats.undisturbed_ratio if measure == "time" else stats.paired_ratio
-    ratio = ratio_of(head, base, CONFIDENCE)
-    # Without an interval both comparisons are false.
-    if ratio.low > 1 + margin:
+    # An objective of zero has no logarithm; two of them are the same, and any other is far above it.
+    least = np.finfo(np.float64).tiny
+    ratio = stats.paired_ratio(np.maximum(head, least), np.maximum(base, least), CONFIDENCE)
+    noisy = ratio.high > ratio.low * (1 + margin) ** 2
+    if measure == "time":
+        undisturbed = stats.undisturbed_ratio(head, base, CONFIDENCE)
+        noisy |= undisturbed.high > undisturbed.low * (1 + margin) ** 2
+        # A slowdown of fewer than three quarters of all fits shows in the median alone.
+        if undisturbed.low > 1 + margin or not ratio.low > 1 + margin:
+            ratio = undisturbed
+    if len(pairs) < MIN_PAIRS:
+        verdict = Verdict.TOO_FEW
+    elif ratio.low > 1 + margin:
         verdict = Verdict.WORSE
     elif ratio.high < 1 / (1 + margin):
         verdict = Verdict.BETTER
+    elif noisy:
+        verdict = Verdict.NOISY
     else:
         verdict = Verdict.SAME
     return Figure(float(np.median(base)), float(np.median(head)), ratio, margin, verdict)
@@ -347,7 +416,7 @@ def _ordered(lines: Iterable[Line]) -> list[Line]:
 
     def rank(line: Line) -> tuple[bool, bool, float]:
         time = line.figures.get("time")
-        return not line.worse, bool(line.note), -time.ratio.estimate if time is not None else 0.0
+        return not line.worse, not line.compared, -time.ratio.estimate if time is not None else 0.0
 
     return sorted(lines, key=rank)
 
@@ -358,6 +427,8 @@ def _cells(line: Line) -> tuple[str, ...]:
     spoken = [f"{name} {figure.verdict}" for name, figure in line.figures.items() if _told(figure.verdict)]
     if line.broken:
         spoken.append(f"{line.broken} ({line.failing})")
+    elif line.why_not:
+        spoken = [line.note or line.why_not]
     return (
         f"{scenario} {track}",
         implementation,
@@ -367,7 +438,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         _ratio(time),
         _ratio(line.figures.get("memory")),
         _gap(line.figures.get("objective")),
-        ", ".join(spoken) or line.note or "same",
+        ", ".join(spoken) or "same",
     )
 
 
@@ -387,13 +458,15 @@ def _gap(figure: Figure | None) -> str:
     return "–" if figure is None else f"{figure.ratio.estimate - 1:+.1e}"
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+def _table(lines: Iterable[Line], room: int) -> list[str]:
+    table = [row(HEADINGS), "|---|" + "---:|" * (len(HEADINGS) - 1)]
+    table += [row(_cells(line)) for line in _ordered(lines)]
+    return shortened(table, room, "cells stand in the table that `python runner.py compare` prints")
 
 
-def _without_nan(value: object) -> object:
+def _finite(value: object) -> object:
     if isinstance(value, Mapping):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

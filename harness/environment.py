@@ -35,6 +35,8 @@ LIBRARIES = (
     "superkmeans",
     "pyspark",
 )
+#: Facts that a run has anew each time it is resumed.
+OF_A_SESSION = ("commit", "uncommitted_changes", "load_average")
 #: CPU features that decide which kernel runs.
 FEATURES = ("sse2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "asimd", "sve")
 

@@ -36,7 +36,7 @@ SHOWN = 2_000
 
 
 def latest_run() -> analysis.Run:
-    """Return the run measured last, or measure a small one if there is none.
+    """Return the run measured last, or measure a small one, on both tracks, if there is none.
 
     Runs lie under ``results/``, or where ``KMEANS_BENCH_RESULTS`` says.
     """
@@ -202,9 +202,8 @@ def _measured(
     )
     axes = ("sizes", "dims", "clusters")
     spelled = [f"--{axis}={','.join(map(str, getattr(grid, axis)))}" for axis in axes]
-    command = shlex.join(
-        ["python", "runner.py", *spelled, f"--implementations={names}", f"--repeats={repeats}"]
-    )
+    spelled += [f"--track={','.join(tracks)}", f"--implementations={names}", f"--repeats={repeats}"]
+    command = shlex.join(["python", "runner.py", *spelled, f"--threads={plan.n_threads}"])
     with Terminal(Console(quiet=True)) as watcher:
         run = bench.execute(plan, cache=CACHE, results=folder, fresh=False, command=command, watcher=watcher)
     return analysis.read_run(run.folder)

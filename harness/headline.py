@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.record import Row
@@ -38,7 +39,7 @@ class Cell:
     seconds : float or None
         Our median fit; None if we have no row with status ok.
     status : str
-        Of our rows where there is no time.
+        Of our rows; where they differ, how many have which.
     over_baseline : float or None
         Time of the baseline over ours: above 1 we are faster.
     peer : str or None
@@ -71,8 +72,8 @@ class Cell:
 
     @property
     def lost(self) -> bool:
-        """Whether we have no time, are slower than someone, or reach a worse objective than the baseline."""
-        if self.seconds is None or self.worst < 1:
+        """Whether a repeat of ours failed, or we are slower than someone or of a worse objective."""
+        if self.status != "ok" or self.worst < 1:
             return True
         return self.objective_gap is not None and self.objective_gap > OBJECTIVE_MARGIN
 
@@ -170,7 +171,7 @@ def print_headline(console: Console, rows: Iterable[Row], baseline: str, machine
     if averages := means(found, baseline):
         console.print()
         console.print(_mean_table(averages))
-    console.print(f"[dim]{machine}[/]", highlight=False)
+    console.print(machine, highlight=False, markup=False, style="dim")
     console.print(
         f"[dim]ratios: median time of the other over that of {OURS} (above 1 {OURS} is faster); best peer: "
         f"the fastest exact one, on the default track among those within {OBJECTIVE_MARGIN:.0%} of "
@@ -199,7 +200,7 @@ def _cell(rows: Sequence[Row], baseline: str, ours: str) -> Cell:
         key=lambda name: others[name].seconds,
         default=None,
     )
-    statuses = sorted({row.status for row in by_name.get(ours, [])})
+    statuses = Counter(row.status for row in by_name.get(ours, []))
     first = rows[0]
     return Cell(
         scenario=first.scenario,
@@ -207,7 +208,7 @@ def _cell(rows: Sequence[Row], baseline: str, ours: str) -> Cell:
         dtype=first.dtype,
         shape=(first.n_features, first.n_clusters, first.n_samples),
         seconds=own.seconds if own else None,
-        status="ok" if own else ", ".join(statuses) or "not measured",
+        status=spell_statuses(statuses) or "not measured",
         over_baseline=_ratio(base, own),
         peer=peer,
         over_peer=_ratio(peers[peer], own) if peer else None,
@@ -216,6 +217,13 @@ def _cell(rows: Sequence[Row], baseline: str, ours: str) -> Cell:
         over_inexact=_ratio(others[inexact], own) if inexact else None,
         inexact_gap=_gap(others[inexact], own) if inexact else None,
     )
+
+
+def spell_statuses(counts: Mapping[str, int]) -> str:
+    """Return the one status there is, or how many rows have which."""
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
 
 
 def _figures(rows: Sequence[Row]) -> _Figures | None:
@@ -269,9 +277,9 @@ def _cell_table(title: str, members: Sequence[Cell], baseline: str) -> Table:
             else "–"
         )
         table.add_row(
-            cell.scenario,
+            escape(cell.scenario),
             cell.track,
-            format_seconds(cell.seconds) if cell.seconds is not None else f"[red]{cell.status}[/]",
+            _own(cell),
             _times(cell.over_baseline),
             _times(cell.over_peer),
             cell.peer or "–",
@@ -294,9 +302,15 @@ def _mean_table(found: Sequence[Mean]) -> Table:
             str(mean.n_cells),
             _times(mean.geometric_mean),
             _times(mean.worst_ratio),
-            mean.worst.scenario,
+            escape(mean.worst.scenario),
         )
     return table
+
+
+def _own(cell: Cell) -> str:
+    """Return our time, and what became of repeats without one."""
+    seconds = [format_seconds(cell.seconds)] if cell.seconds is not None else []
+    return " ".join([*seconds, *([] if cell.status == "ok" else [f"[red]{cell.status}[/]"])])
 
 
 def _times(ratio: float | None) -> str:

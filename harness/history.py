@@ -94,19 +94,24 @@ def read(path: Path) -> list[Entry]:
     Raises
     ------
     UserError
-        If the file is not a history.
+        If the file cannot be read or is not a history.
     """
-    if not path.exists():
-        return []
     names = [field.name for field in fields(Entry)]
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.reader(file))
     try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.reader(file))
         if not lines or lines[0] != names:
             raise ValueError("its header is another")
-        return [Entry(*cells[:-2], *map(float, cells[-2:])) for cells in lines[1:]]  # type: ignore[arg-type]
-    except (ValueError, TypeError) as error:
+        found = [Entry(*cells[:-2], *map(float, cells[-2:])) for cells in lines[1:]]  # type: ignore[arg-type]
+        if not all(0 < one.relative_time < math.inf for one in found):
+            raise ValueError("a relative time is none")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); move it away") from None
+    except (ValueError, TypeError, csv.Error) as error:
         raise UserError(f"{path}: not a history ({error}); move the file away") from None
+    return found
 
 
 def write(path: Path, entries: Iterable[Entry]) -> None:
@@ -205,6 +210,8 @@ def markdown(found: Sequence[Step]) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Add what was measured to the history and look for steps; exit code 2 if that cannot be done."""
     try:
+        if len(arguments) != 3:
+            raise UserError(f"three arguments, RESULTS HISTORY STEPS, not {len(arguments)}")
         results, path, report = map(Path, arguments)
         known = read(path)
         seen = {(entry.started_at, *entry.series) for entry in known}
@@ -216,6 +223,9 @@ def main(arguments: Sequence[str]) -> int:
         report.write_text(markdown(found), encoding="utf-8")
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename}: {error.strerror}; name another file\n")
         return 2
     sys.stdout.write(f"{path}: {len(known)} figures, {len(found)} steps\n{markdown(found)}")
     return 0

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.scenario import DTYPES, TRACKS
 
 #: Raised whenever a column is added, dropped or changes its meaning.
 SCHEMA_VERSION = 1
+STATUSES = ("ok", "skipped", "failed", "timeout", "oom", "wrong")
+#: What a text has to be, where not everything is allowed.
+CHOICES = {"status": STATUSES, "track": TRACKS, "dtype": DTYPES}
+#: The least that a figure can be; a time of zero or less, which no clock gives, would have no ratio.
+LEAST = {
+    **dict.fromkeys(("n_samples", "n_features", "n_clusters", "n_threads"), 1),
+    **dict.fromkeys(("repeat", "n_iter", "inertia", "label_agreement", "seed"), 0),
+    **dict.fromkeys(("seeding_seconds", "prepare_seconds", "predict_seconds", "baseline_rss_bytes"), 0),
+    "peak_rss_bytes": 1,
+}
+#: Whole numbers beyond are not exact in a table of floats.
+LARGEST = 2**53
 
 Key = tuple[str, str, str, int]
 
@@ -142,19 +157,29 @@ def load(path: Path) -> list[Row]:
     Raises
     ------
     UserError
-        If the file is not one of ours, or of another schema version.
+        If the file cannot be read, is not one of ours, is of another schema version, or holds a row that no
+        measurement can have made.
     """
-    content = path.read_bytes()
-    text = content[: content.rfind(b"\n") + 1].decode()
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = next(reader, None)
-    if header is None:
+    try:
+        content = path.read_bytes()
+        text = content[: content.rfind(b"\n") + 1].decode()
+        table = list(csv.reader(io.StringIO(text, newline="")))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); move it away") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise UserError(f"{path}: not the text of a table; move the file away") from None
+    if not table:
         return []
+    header, *lines = table
     if tuple(header) != COLUMNS:
         raise UserError(
             f"{path}: not the columns of schema {SCHEMA_VERSION}; move the file away or use --fresh"
         )
-    return [_parse(cells, path, number) for number, cells in enumerate(reader, start=2)]
+    rows = [_parse(cells, path, number) for number, cells in enumerate(lines, start=2)]
+    for number, row in enumerate(rows, start=2):
+        if mistake := next(_mistakes(row), ""):
+            raise UserError(f"{path}: line {number}: {mistake}; move the file away")
+    return rows
 
 
 def _line(cells: tuple[str, ...] | list[str]) -> bytes:
@@ -191,3 +216,29 @@ def _parse(cells: list[str], path: Path, number: int) -> Row:
             ) from None
     # Each value has just been given the type its column declares, which mypy cannot follow.
     return Row(**values)  # type: ignore[arg-type]
+
+
+def _mistakes(row: Row) -> Iterator[str]:
+    """Yield what no measurement can have written."""
+    if row.schema_version != SCHEMA_VERSION:
+        yield f"schema {row.schema_version}, not {SCHEMA_VERSION}"
+    for name, choices in CHOICES.items():
+        if (found := getattr(row, name)) not in choices:
+            yield f"{name} {found!r} is none of {', '.join(choices)}"
+    if not row.implementation:
+        yield "no implementation is named"
+    if row.fit_seconds is not None and not 0 < row.fit_seconds < math.inf:
+        yield f"fit_seconds {row.fit_seconds!r} is no time"
+    for column in fields(Row):
+        value = getattr(row, column.name)
+        if isinstance(value, int) and abs(value) > LARGEST:
+            yield f"{column.name} {value} is beyond all that is counted here"
+        # What has no answer may well have an objective that is no number; no figure is made of it.
+        if isinstance(value, float) and row.status == "ok" and not math.isfinite(value):
+            yield f"{column.name} {value!r} is no figure"
+    for name, least in LEAST.items():
+        value = getattr(row, name)
+        if value is not None and value < least:
+            yield f"{name} {value} is less than {least}"
+    if row.status == "ok" and row.fit_seconds is not None and (row.seeding_seconds or 0) > row.fit_seconds:
+        yield f"seeding_seconds {row.seeding_seconds} is more than the whole fit"

@@ -21,6 +21,7 @@ from harness import analysis, environment, stats
 from harness.analysis import MachineLimits, Run
 from harness.errors import UserError
 from harness.headline import OBJECTIVE_MARGIN, OURS
+from harness.markdown import COMMENT, row, shortened
 from harness.record import COLUMNS, Row
 from harness.terminal import format_seconds
 
@@ -59,8 +60,8 @@ DEFAULTS: Mapping[str, object] = {
     "columns": "",
     "drop": "",
 }
-#: GitHub takes 65,536 characters in a comment: a longer table of all figures is left to the page.
-COMMENT = 60_000
+#: Heading of what `_ends` returns.
+ENDS = "95 % interval"
 #: Digits that figures of the page keep: more than any interval can bear.
 DIGITS = 5
 
@@ -123,6 +124,8 @@ def verdict(rows: pd.DataFrame, lines: pd.DataFrame, baseline: str) -> list[tupl
     """
     found = analysis.verdicts(rows, baseline)
     if baseline == OURS or found.empty:
+        return [(_no_verdict(rows, baseline), "")]
+    if not found["n_cells"].any():
         return [(_no_verdict(rows, baseline), "")]
     gaps = _largest_gaps(lines)
     several = found["run_id"].nunique() > 1
@@ -202,9 +205,12 @@ def markdown(results: Results) -> str:
     text = [f"## {OURS} against {baseline}", *_verdict_list(verdict(rows, lines, baseline)), ""]
     text += [care, ""] if (care := _care(cautions(lines))) else []
     if len(lost):
-        text += [f"### Where we lose: {len(lost)} cells", *_lost_table(lost), ""]
+        partly = int((lost["seconds"].notna() & (lost["status"] != "ok")).sum())
+        some = f", {partly} of them with repeats that failed" if partly else ""
+        table_of_lost = shortened(_lost_table(lost), COMMENT // 2, "cells stand in the page")
+        text += [f"### Where we lose: {len(lost)} cells{some}", "", *table_of_lost, ""]
     table = "\n".join(_line_table(lines, baseline))
-    if len(table) < COMMENT:
+    if len(table) + len("\n".join(text)) < COMMENT:
         text += ["<details><summary>All figures</summary>", "", table, "", "</details>", ""]
     else:
         text += [f"All {len(lines)} lines stand in the page that `python runner.py report` makes.", ""]
@@ -236,6 +242,7 @@ def payload(results: Results) -> dict[str, Any]:
         "baseline": results.baseline,
         "implementations": names,
         "margin": OBJECTIVE_MARGIN,
+        "min_repeats": stats.MIN_REPEATS,
         "runs": [_about(run) for run in results.runs],
         "lines": columns,
         "ratios": {name: {str(c): _plain(table[c]) for c in table} for name, table in ratios.items()},
@@ -289,19 +296,28 @@ def reproduce(plan: Mapping[str, Any], scenario: str, track: str, implementation
 
 
 def _claim(found: Any, baseline: str) -> str:  # noqa: ANN401 - a line of a data frame
+    if not found.n_cells:
+        return f"No verdict on {OURS} against {baseline} on the {found.track} track in {found.dtype}."
     interval = (
         "no interval, for want of repeats"
         if math.isnan(found.ratio_low)
-        else f"95 % interval {_range(found.ratio_low, found.ratio_high)}×"
+        else f"{_spread_name(found.n_repeats)} {_range(found.ratio_low, found.ratio_high)}×"
     )
+    over = "" if found.n_cells == found.n_all else f" over {found.n_cells} of {found.n_all} cells"
+    kind = "" if found.semantics in ("exact", "") else f", which is of other mathematics: {found.semantics}"
     if found.ratio_low <= 1 <= found.ratio_high:
-        return f"{OURS} and {baseline} cannot be told apart: {_times(found.ratio)} ({interval})."
-    return f"{OURS} is {_times(found.ratio)} as fast as {baseline} ({interval})."
+        return f"{OURS} and {baseline} cannot be told apart{over}: {_times(found.ratio)} ({interval}){kind}."
+    return f"{OURS} is {_times(found.ratio)} as fast as {baseline}{over} ({interval}){kind}."
 
 
 def _detail(found: Any, gap: float | None, *, several: bool) -> str:  # noqa: ANN401 - a line of a data frame
     run = f" of run {found.run_id}" if several else ""
+    missing = f"no figure in {found.n_all - found.n_cells}: {found.missing}" if found.missing else ""
+    if not found.n_cells:
+        return f"{missing.capitalize()}{run}."
     cells = f"Geometric mean over {found.n_cells} cells" if found.n_cells > 1 else "One cell"
+    if missing:
+        cells = f"{cells} of {found.n_all} ({missing})"
     slower = f"slower in {found.n_slower or 'none'}"
     unclear = f", too close to call in {found.n_unclear}" if found.n_unclear else ""
     objective = "" if gap is None else f"; objective at most {max(gap, 0.0):.2g} % above the best exact one"
@@ -309,6 +325,11 @@ def _detail(found: Any, gap: float | None, *, several: bool) -> str:  # noqa: AN
         f"{cells}, {found.track} track, {found.dtype}{run}: {slower}{unclear}; worst {_times(found.worst)} "
         f"({found.worst_scenario}){objective}."
     )
+
+
+def _spread_name(n_repeats: int) -> str:
+    """Return what the two ends of so many repeats are; of few, no more than the range seen."""
+    return "95 % interval" if n_repeats >= stats.MIN_REPEATS else "range"
 
 
 def _no_verdict(rows: pd.DataFrame, baseline: str) -> str:
@@ -340,19 +361,25 @@ def _about(run: Run) -> dict[str, object]:
             "memory": f"{facts['memory_bytes'] / 2**30:.1f} GiB",
             "system": facts["system"],
             "Python": facts["python"],
-            "commit": (facts["commit"] or "unknown")
-            + (" with changes" if facts["uncommitted_changes"] else ""),
-            "load average at start": ", ".join(f"{load:.2f}" for load in facts["load_average"] or ())
-            or "unknown",
+            "commit": "; ".join(dict.fromkeys(map(_commit, run.sessions))),
+            "load average at start": "; ".join(map(_load, run.sessions)),
             **facts["libraries"],
         },
     }
 
 
+def _commit(session: Mapping[str, Any]) -> str:
+    return (session["commit"] or "unknown") + (" with changes" if session["uncommitted_changes"] else "")
+
+
+def _load(session: Mapping[str, Any]) -> str:
+    return ", ".join(f"{load:.2f}" for load in session["load_average"] or ()) or "unknown"
+
+
 def _lost(rows: pd.DataFrame, baseline: str) -> list[dict[str, object]]:
-    names = ["run_id", "scenario", "track", "dtype", "seconds", "status", "ahead", "ratio", "ratio_low"]
+    names = ["run_id", "scenario", "track", "dtype", "seconds", "status", "ahead", "objective_gap", "data"]
     found = analysis.where_we_lose(rows, baseline)
-    return _records(found[[*names, "ratio_high", "objective_gap", "data"]])
+    return _records(found[[*names, "ratio", "ratio_low", "ratio_high", "n_pairs"]])
 
 
 def _share(count: int, total: int) -> str:
@@ -369,21 +396,20 @@ def _verdict_list(found: Sequence[tuple[str, str]]) -> list[str]:
 
 def _lost_table(lost: pd.DataFrame) -> list[str]:
     table = [
-        f"| cell | track | {OURS} | fastest other | speed of {OURS} over it | 95 % interval | objective |",
+        f"| cell | track | {OURS} | fastest other | speed of {OURS} over it | {ENDS} | objective |",
         "|---|---|---:|---|---:|---:|---:|",
     ]
     for cell in lost.itertuples():
-        own = cell.status if pd.isna(cell.seconds) else format_seconds(cell.seconds)
-        table.append(
-            f"| {cell.scenario} | {cell.track} | {own} | {cell.ahead or '–'} | {_times(cell.ratio)} "
-            f"| {_range(cell.ratio_low, cell.ratio_high)} | {_percent(cell.objective_gap)} |"
-        )
+        seconds = "" if pd.isna(cell.seconds) else format_seconds(cell.seconds)
+        own = seconds if cell.status == "ok" else f"{seconds} ({cell.status})" if seconds else cell.status
+        figures = (cell.ahead or "–", _times(cell.ratio), _ends(cell), _percent(cell.objective_gap))
+        table.append(row((cell.scenario, cell.track, own, *figures)))
     return table
 
 
 def _line_table(lines: pd.DataFrame, baseline: str) -> list[str]:
     table = [
-        f"| cell | track | implementation | median | speed over {baseline} | 95 % interval | objective "
+        f"| cell | track | implementation | median | speed over {baseline} | {ENDS} | objective "
         "| peak MiB | status |",
         "|---|---|---|---:|---:|---:|---:|---:|---|",
     ]
@@ -391,11 +417,8 @@ def _line_table(lines: pd.DataFrame, baseline: str) -> list[str]:
         notes = f"{line.status} ({line.instability})" if line.instability else line.status
         seconds = "–" if math.isnan(line.fit_seconds) else format_seconds(line.fit_seconds)
         peak = "–" if math.isnan(line.peak_rss_bytes) else f"{line.peak_rss_bytes / 2**20:.0f}"
-        table.append(
-            f"| {line.scenario} | {line.track} | {line.implementation} | {seconds} | {_times(line.ratio)} "
-            f"| {_range(line.ratio_low, line.ratio_high)} | {_percent(line.objective_gap)} | {peak} "
-            f"| {notes} |"
-        )
+        figures = (seconds, _times(line.ratio), _ends(line), _percent(line.objective_gap), peak)
+        table.append(row((line.scenario, line.track, line.implementation, *figures, notes)))
     return table
 
 
@@ -405,6 +428,12 @@ def _times(ratio: float) -> str:
 
 def _range(low: float, high: float) -> str:
     return "–" if math.isnan(low) else f"{_number(low)}–{_number(high)}"
+
+
+def _ends(line: Any) -> str:  # noqa: ANN401 - a line of a data frame
+    """Return the interval of a ratio, named where it is none but the range."""
+    text = _range(line.ratio_low, line.ratio_high)
+    return text if text == "–" or line.n_pairs >= stats.MIN_REPEATS else f"{text} (range)"
 
 
 def _number(ratio: float) -> str:

@@ -256,7 +256,10 @@ def undisturbed_ratio(
 
 def exponential(interval: Interval) -> Interval:
     """Return the interval of what an interval is the logarithm of."""
-    return Interval(math.exp(interval.estimate), math.exp(interval.low), math.exp(interval.high))
+    # A ratio to about nothing may be beyond all numbers.
+    with np.errstate(over="ignore"):
+        ends = np.exp([interval.estimate, interval.low, interval.high])
+    return Interval(*map(float, ends))
 
 
 def spread(values: ArrayLike) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -110,20 +111,20 @@ class Terminal:
 
     def preparing(self, what: str) -> None:
         """Say what is made before the next measurement."""
-        self._progress.update(self._task, description=f"preparing {what}")
+        self._progress.update(self._task, description=escape(f"preparing {what}"))
 
     def measured(self, measurement: Measurement, row: Row, wall_seconds: float) -> None:
         """Say that a row has been written."""
         self._remaining.remove(measurement)
         self._estimate.learn(row, wall_seconds)
-        self._progress.update(self._task, advance=1, description=row.scenario, left=self._left())
+        self._progress.update(self._task, advance=1, description=escape(row.scenario), left=self._left())
         count = self._total - len(self._remaining)
         width = len(str(self._total))
         figure = format_seconds(row.fit_seconds) if row.fit_seconds is not None else ""
         status = f"[{STYLES[row.status]}]{row.status}[/]"
         left = "" if self._console.is_terminal else f" [dim]{self._left()}[/]"
         self._console.print(
-            f"{count:>{width}}/{self._total} {row.scenario} {row.track} {row.implementation} "
+            f"{count:>{width}}/{self._total} {escape(row.scenario)} {row.track} {row.implementation} "
             f"{figure} {status}{left}",
             highlight=False,
         )
@@ -145,8 +146,8 @@ def print_tables(console: Console, rows: Sequence[Row], baseline: str, machine: 
     for row in rows:
         cells[row.scenario, row.track].append(row)
     for (scenario, track), members in sorted(cells.items(), key=lambda item: _order(item[1][0])):
-        console.print(_table(f"{scenario}, {track} track", members, baseline))
-    console.print(f"[dim]{machine}[/]", highlight=False)
+        console.print(_table(escape(f"{scenario}, {track} track"), members, baseline))
+    console.print(machine, highlight=False, markup=False, style="dim")
     console.print(
         f"[dim]fit: median over repeats; ratio: time of {baseline} over this one's (above 1 is faster); "
         "memory: peak of the process tree, and what the fit added to it; "

@@ -12,11 +12,13 @@ from harness.compare import Key, Line, Margins, Report, Side
 from harness.errors import UserError
 from harness.isolate import Limits
 from harness.registry import ENTRIES
-from harness.revisions import build, checkouts
+from harness.revisions import build, checkouts, resolve
 from harness.scenario import DatasetSpec, Scenario
 
 #: Repeats of a first measurement.
 REPEATS = 15
+#: What of two plans must be the same for their rows to be compared.
+SETTINGS = ("n_threads", "max_iter", "seed", "limits")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Bench:
     def again(
         self, plan: bench.Plan, keys: Sequence[Key], folders: Mapping[Side, Path], margins: Margins
     ) -> list[Line]:
-        """Measure some cells of a plan again, with more repeats, and no others."""
+        """Measure some cells of a plan again, with more repeats and seeds not used before, and no others."""
         lines = []
         for scenario in plan.scenarios:
             for track in plan.tracks:
@@ -71,6 +73,7 @@ class Bench:
                         tracks=(track,),
                         entries=entries,
                         repeats=plan.repeats * compare.AGAIN,
+                        seed=plan.seed + plan.repeats,
                     )
                     lines += self.rows(part, folders, margins)
         return lines
@@ -117,12 +120,13 @@ def compare_runs(base: Path, head: Path, margins: Margins, where: Bench) -> Repo
     margins : Margins
         What is tolerated.
     where : Bench
-        Where and how to measure again. If the commits are not known, nothing is worse, but suspected.
+        Where and how to measure again. If the commits are not known here, nothing that was measured on both
+        sides is worse, but suspected.
 
     Raises
     ------
     UserError
-        If a folder is no run, or the machines differ.
+        If a folder is no run, or the machines or the settings differ.
     """
     one, other = analysis.read_run(base), analysis.read_run(head)
     for fact in ("cpu", "cores"):
@@ -131,10 +135,16 @@ def compare_runs(base: Path, head: Path, margins: Margins, where: Bench) -> Repo
                 f"{base} and {head} were measured on different machines ({fact}: "
                 f"{one.environment.get(fact)} and {other.environment.get(fact)}): measure both on one"
             )
+    for setting in SETTINGS:
+        if one.plan[setting] != other.plan[setting]:
+            raise UserError(
+                f"{base} and {head} were measured with different settings ({setting}: "
+                f"{one.plan[setting]} and {other.plan[setting]}): measure both with the same"
+            )
     lines = compare.compare_rows(analysis.to_rows(one.rows), analysis.to_rows(other.rows), margins)
-    commits = [_clean_commit(run.environment) for run in (one, other)]
+    commits = [_clean_commit(run.sessions) for run in (one, other)]
     here = environment.describe()
-    known = commits[0] is not None and commits[1] is not None and here["cpu"] == other.environment.get("cpu")
+    known = all(map(_is_here, commits)) and here["cpu"] == other.environment.get("cpu")
 
     def remeasure(keys: Sequence[Key]) -> list[Line]:
         with checkouts([str(commit) for commit in commits], where.make) as (first, second):
@@ -145,9 +155,19 @@ def compare_runs(base: Path, head: Path, margins: Margins, where: Bench) -> Repo
     return compare.gate(str(base), str(head), machine, lines, remeasure if known else None)
 
 
-def _clean_commit(facts: Mapping[str, Any]) -> str | None:
-    """Return the commit that a run was made of; None if it had changes that no commit holds."""
-    return facts.get("commit") if not facts.get("uncommitted_changes") else None
+def _clean_commit(sessions: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the commit that a run was made of; None if there are several, or changes that none holds."""
+    commits = {session["commit"] for session in sessions}
+    changed = any(session["uncommitted_changes"] for session in sessions)
+    return commits.pop() if len(commits) == 1 and not changed else None
+
+
+def _is_here(commit: str | None) -> bool:
+    """Return whether the repository of this checkout holds a commit."""
+    try:
+        return commit is not None and bool(resolve(commit))
+    except UserError:
+        return False
 
 
 def _plan_of(run: analysis.Run) -> bench.Plan:

@@ -64,7 +64,7 @@ def row(implementation: str, fit_seconds: float | None, **more: object) -> Row:
     return Row(**values)  # type: ignore[arg-type]
 
 
-def repeats(implementation: str, times: Sequence[float], **more: object) -> list[Row]:
+def repeats(implementation: str, times: Sequence[float | None], **more: object) -> list[Row]:
     """Return a row for each time, as the repeats of one implementation in one cell."""
     return [row(implementation, seconds, repeat=r, **more) for r, seconds in enumerate(times)]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,6 +92,114 @@ def test_a_time_that_is_none_is_one_error(tmp_path: Path, seconds: float) -> Non
     folder = write_run(tmp_path, [row("rust", 1.0), row("rust", seconds, repeat=1)])
     with pytest.raises(UserError, match=r"a\.csv: line 3: fit_seconds .* is no time"):
         analysis.read_run(folder)
+
+
+def edited(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Write a run and change its ``env.json``."""
+    folder = write_run(tmp_path, modelled(n_repeats=1))
+    facts = json.loads((folder / "env.json").read_text())
+    change(facts)
+    (folder / "env.json").write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: facts["environment"].pop("cpu_features"),
+        lambda facts: facts["environment"].pop("libraries"),
+        lambda facts: facts["environment"].pop("load_average"),
+        lambda facts: facts["environment"].update(load_average="x"),
+        lambda facts: facts["environment"].update(load_average=["x"]),
+        lambda facts: facts["environment"].update(cores=0),
+        lambda facts: facts["environment"].update(cores="2"),
+        lambda facts: facts["environment"].update(commit=5),
+        lambda facts: facts["plan"].pop("limits"),
+        lambda facts: facts["plan"].update(seed=None),
+        lambda facts: facts["plan"]["scenarios"][0].pop("dataset"),
+        lambda facts: facts["plan"]["scenarios"][0]["dataset"].pop("drop"),
+        lambda facts: facts["plan"].update(scenarios=["x"]),
+        lambda facts: facts.update(sessions=[5]),
+        lambda facts: facts.update(environment=[]),
+    ],
+)
+def test_facts_that_the_bench_does_not_write_are_one_error(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    with pytest.raises(UserError, match=r"env\.json: not what the bench writes"):
+        analysis.read_run(edited(tmp_path, change))
+
+
+def test_rows_of_another_run_and_rows_twice_are_one_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="rows of run 'r', not of 'z'"):
+        analysis.read_run(edited(tmp_path / "one", lambda facts: facts.update(run_id="z")))
+    folder = write_run(tmp_path / "two", modelled(n_repeats=1))
+    first = sorted(folder.glob("*.csv"))[0]
+    (folder / "copy of it.csv").write_bytes(first.read_bytes())
+    with pytest.raises(UserError, match="in 2 rows; move the copy away"):
+        analysis.read_run(folder)
+
+
+def test_a_folder_or_bytes_in_the_place_of_a_table_are_one_error(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, modelled(n_repeats=1))
+    (folder / "x.csv").write_bytes(b"\xff\xfe\n\x00\n")
+    with pytest.raises(UserError, match=r"x\.csv: not the text of a table"):
+        analysis.read_run(folder)
+    (folder / "x.csv").unlink()
+    (folder / "x.csv").mkdir()
+    with pytest.raises(UserError, match=r"x\.csv: cannot be read"):
+        analysis.read_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("inertia", math.inf),
+        ("inertia", math.nan),
+        ("inertia", -5.0),
+        ("predict_seconds", math.inf),
+        ("predict_seconds", math.nan),
+        ("predict_seconds", -1.0),
+        ("n_samples", 0),
+        ("n_samples", -7),
+        ("n_samples", 10**30),
+        ("n_clusters", 0),
+        ("status", "weird"),
+        ("track", "weird"),
+        ("dtype", "float16"),
+        ("peak_rss_bytes", 0),
+        ("peak_rss_bytes", -1),
+        ("schema_version", 9),
+        ("repeat", -1),
+        ("n_iter", -1),
+        ("implementation", ""),
+        ("seeding_seconds", 99.0),
+    ],
+)
+def test_a_row_that_no_measurement_makes_is_one_error(tmp_path: Path, column: str, value: object) -> None:
+    whole = row("rust", 1.0)
+    # A column by name: mypy does not follow which type it has.
+    folder = write_run(tmp_path, [replace(whole, repeat=1), replace(whole, **{column: value})])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"a\.csv: line 3: .*; move the file away"):
+        analysis.read_run(folder)
+
+
+def test_an_objective_that_is_no_number_may_be_that_of_a_wrong_answer(tmp_path: Path) -> None:
+    name = "blobs-n1000-d2-k3-float32"
+    made = [
+        row("rust", 1.0, status="wrong", inertia=math.inf, scenario=name),
+        row(BASELINE, 1.0, scenario=name),
+    ]
+    assert summary_of(made).loc["rust", "n"] == 0
+    run = analysis.read_run(write_run(tmp_path, made, grid=GRID))
+    assert len(run.rows) == 2
+
+
+def test_the_load_of_a_run_is_that_of_its_busiest_session(tmp_path: Path) -> None:
+    loads = [[0.1, 0.0, 0.0], [3.0, 0.0, 0.0], None]
+    sessions = [{"commit": "c", "uncommitted_changes": False, "load_average": load} for load in loads]
+    run = analysis.read_run(edited(tmp_path, lambda facts: facts.update(sessions=sessions)))
+    assert set(run.rows["load_per_core"]) == {1.5}
 
 
 def test_a_line_has_median_interval_and_ratio_by_repeat() -> None:
@@ -204,12 +315,43 @@ def test_the_verdict_is_the_geometric_mean_with_the_cells_that_are_lost_or_uncle
 
 
 def test_there_is_no_verdict_without_a_common_cell() -> None:
-    assert analysis.verdicts(analysis.frame([row("rust", 1.0)]), BASELINE).empty
-    assert analysis.verdicts(analysis.frame([row(BASELINE, 1.0)]), BASELINE).empty
-    assert analysis.verdicts(analysis.frame([row("rust", None, status="failed")]), BASELINE).empty
+    for one, why in (
+        (row("rust", 1.0), "1 without sklearn-lloyd"),
+        (row(BASELINE, 1.0), "1 without rust"),
+        (row("rust", None, status="failed"), "1 rust failed"),
+    ):
+        (verdict,) = analysis.verdicts(analysis.frame([one]), BASELINE).itertuples()
+        assert (verdict.n_cells, verdict.n_all, verdict.missing) == (0, 1, why)
+        assert math.isnan(verdict.ratio)
 
 
-def test_where_we_lose_is_the_headline_s_rule_with_an_interval() -> None:
+def test_a_verdict_knows_the_cells_it_does_not_speak_of() -> None:
+    rows = [one for name in ("a", "b", "c", "d") for one in repeats(BASELINE, [2.0] * 6, scenario=name)]
+    rows += repeats("rust", [1.0] * 6, scenario="a")
+    rows += repeats("rust", [None] * 6, scenario="b", status="timeout")
+    rows += repeats("rust", [None] * 6, scenario="c", status="timeout")
+    (verdict,) = analysis.verdicts(analysis.frame(rows), BASELINE).itertuples()
+    assert (verdict.n_cells, verdict.n_all) == (1, 4)
+    assert verdict.missing == "2 rust timeout, 1 without rust"
+
+
+def test_repeats_that_failed_are_a_loss_even_where_others_are_fast() -> None:
+    rows = [*repeats("rust", [1.0] * 5), row("rust", None, repeat=5, status="timeout")]
+    lost = analysis.where_we_lose(analysis.frame([*rows, *repeats(BASELINE, [2.0] * 6)]), BASELINE)
+    assert lost["status"].tolist() == ["5 ok, 1 timeout"]
+    assert lost["ratio"].tolist() == pytest.approx([2.0])
+
+
+def test_what_is_lost_is_what_the_ratio_of_the_table_says() -> None:
+    # By medians ours is faster (2.0 to 2.1); repeat by repeat it is slower twice in three.
+    rows = [*repeats("rust", [1.0, 3.0, 2.0]), *repeats(BASELINE, [2.1, 2.4, 1.9])]
+    frame = analysis.frame(rows)
+    ratio = analysis.summarise(frame, BASELINE).set_index("implementation").loc["rust", "ratio"]
+    assert ratio < 1
+    assert analysis.where_we_lose(frame, BASELINE)["ratio"].tolist() == [ratio]
+
+
+def test_where_we_lose_stand_failures_and_whoever_is_ahead_with_an_interval() -> None:
     rows = [
         *repeats("rust", [2.0, 2.1, 2.0]),
         *repeats(BASELINE, [4.0, 4.2, 4.0]),

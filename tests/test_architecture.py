@@ -28,6 +28,7 @@ STEPS = (
     "scaling",
     "stats",
     "analysis",
+    "markdown",
     "report",
     "figures",
     "explore",

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from harness import record
+from harness import environment, record
 from harness.bench import Plan
 from harness.datasets import clear
 from harness.errors import UserError
@@ -95,6 +95,28 @@ def test_what_is_written_is_what_was_told_and_the_machine_stands_beside_it(tmp_p
     assert row.baseline_rss_bytes is not None
     assert row.fit_rss_bytes == row.peak_rss_bytes - row.baseline_rss_bytes >= 0
     assert row.memory_method in {"poll", "vmhwm"}
+
+
+def test_a_resumed_run_keeps_the_load_and_commit_of_each_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, facts = plan_of(("honest",), repeats=2), environment.describe()
+
+    def session(commit: str, load: float, *, lose: bool = False) -> list[tuple[str, float]]:
+        now = {**facts, "commit": commit, "load_average": [load, 0.0, 0.0]}
+        monkeypatch.setattr(environment, "describe", lambda: now)
+        run, _ = run_plan(plan, tmp_path)
+        content = json.loads((run.folder / "env.json").read_text())
+        assert content["environment"]["commit"] == "first"
+        for path in run.folder.glob("*.csv"):
+            if lose:
+                path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+        return [(one["commit"], one["load_average"][0]) for one in content["sessions"]]
+
+    assert session("first", 9.0, lose=True) == [("first", 9.0)]
+    assert session("second", 0.5) == [("first", 9.0), ("second", 0.5)]
+    # Nothing was left to measure.
+    assert session("third", 0.1) == [("first", 9.0), ("second", 0.5)]
 
 
 def test_a_finished_run_measures_nothing_again_and_fresh_measures_all(tmp_path: Path) -> None:

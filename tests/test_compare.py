@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import math
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 
@@ -18,9 +20,10 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 import runner
-from harness import bench, compare, stats, versions
+from harness import bench, compare, environment, stats, versions
 from harness.compare import Key, Line, Margins, Report, Verdict
 from harness.errors import UserError
 from harness.isolate import Limits
@@ -30,6 +33,7 @@ from harness.revisions import checkouts
 from harness.scenario import Grid
 from tests import rows
 from tests.plans import Recorder
+from tests.rows import row
 
 #: Fits of `rust` on 1e4 and 1e5 samples, one process each, on a machine of 2 cores where eight other
 #: processes were busy: a tenth of them took several times as long as the others.
@@ -165,6 +169,102 @@ def test_cells_of_one_side_or_of_other_data_are_named_and_not_compared() -> None
     assert notes == {"a": ("only in base", 0), "b": ("other data", 0), "c": ("only in head", 0)}
 
 
+def sentence_of(base: list[Row], head: list[Row]) -> str:
+    return compare.gate("A", "B", "m", compare.compare_rows(base, head, Margins()), None).sentence
+
+
+def test_the_sentence_counts_what_was_compared_and_names_the_rest() -> None:
+    failed = {"status": "failed", "reason": "boom", "inertia": None}
+    base = [*rows.repeats("a", [1.0] * 9), *rows.repeats("few", [1.0] * 9), row("off", None, **failed)]
+    head = [*rows.repeats("a", [1.0] * 9), *rows.repeats("few", [3.0]), row("off", None, **failed)]
+    head += [*rows.repeats("new", [1.0] * 9), row("late", 1.0)]
+    base.append(row("late", None, **failed))
+    assert sentence_of(base, head) == (
+        "B is not worse than A in any of 1 cell; not compared: 1 failed in base, 1 failed in both, "
+        "1 fewer than 5 pairs, too few to tell, 1 only in head"
+    )
+
+
+def test_another_number_of_threads_is_not_compared() -> None:
+    base, head = rows.repeats("a", [1.0] * 9, n_threads=1), rows.repeats("a", [2.0] * 9)
+    assert sentence_of(base, head) == "nothing to compare in A and B: 1 other number of threads"
+
+
+def test_where_nothing_can_be_compared_that_is_the_outcome() -> None:
+    report = compare.gate("A", "B", "m", compare.compare_rows([], [row("a", 1.0)], Margins()), None)
+    assert report.empty
+    assert report.sentence == "nothing to compare in A and B: 1 only in head"
+
+
+def test_a_cell_that_head_lost_is_worse_even_where_nothing_can_be_measured_again() -> None:
+    base = [*rows.repeats("a", [1.0] * 9), *rows.repeats("b", [1.0] * 9)]
+    head = rows.repeats("a", [1.0] * 9)
+    lines = compare.compare_rows(base, head, Margins())
+    for report in (
+        compare.gate("A", "B", "m", lines, None),
+        compare.gate("A", "B", "m", lines, lambda keys: []),
+    ):
+        assert report.regressed
+        assert report.sentence == "B is worse than A in 1 of 2 cells: status; 1 answered in base only"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "worse"),
+    [
+        (0.0, 0.0, set()),
+        (0.0, 5.0, {"objective"}),
+        (5.0, 0.0, set()),
+        (1.0, math.nan, {"status"}),
+        (1.0, math.inf, {"status"}),
+        (math.nan, 1.0, set()),
+    ],
+)
+def test_an_objective_that_has_no_ratio_is_judged_all_the_same(
+    before: float, after: float, worse: set[str]
+) -> None:
+    lines = compare.compare_rows(
+        rows.repeats("a", [1.0] * 9, inertia=before), rows.repeats("a", [1.0] * 9, inertia=after), Margins()
+    )
+    assert lines[0].worse == worse
+    report = compare.gate("A", "B", "m", lines, lambda keys: lines)
+    assert json.loads(compare.to_json(report), parse_constant=pytest.fail)["regressed"] is bool(worse)
+
+
+@pytest.mark.parametrize(
+    ("n_slow", "verdict"),
+    [(7, Verdict.NOISY), (10, Verdict.NOISY), (12, Verdict.WORSE), (15, Verdict.WORSE)],
+)
+def test_a_slowdown_of_some_fits_is_seen_by_the_median_or_said_to_be_unclear(
+    n_slow: int, verdict: Verdict
+) -> None:
+    rng = np.random.default_rng(0)
+    base = np.exp(rng.normal(0, 0.02, 15))
+    head = base * np.exp(rng.normal(0, 0.02, 15))
+    head[:n_slow] *= 3
+    (line,) = compare.compare_rows(rows.repeats("a", list(base)), rows.repeats("a", list(head)), Margins())
+    assert line.figures["time"].verdict is verdict
+
+
+def test_what_scatters_by_more_than_the_margin_is_too_noisy_to_tell() -> None:
+    times = [1.0, 1.3, 0.8, 1.2, 0.9] * 3
+    (line,) = compare.compare_rows(rows.repeats("a", times), rows.repeats("a", times[::-1]), Margins())
+    assert line.figures["time"].verdict is Verdict.NOISY
+    report = compare.gate("A", "B", "m", [line], None)
+    assert not report.regressed
+    assert "in 1 something is too noisy to tell" in report.sentence
+    assert "time too noisy to tell" in compare.markdown(report)
+
+
+def test_words_of_a_row_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    base = rows.repeats("a", [1.0] * 5)
+    reason = "list [red]index[/] [/bold] <b> | x"
+    head = [row("a", None, repeat=r, status="failed", reason=reason, inertia=None) for r in range(5)]
+    report = compare.gate("[/x]", "B", "[/m]", compare.compare_rows(base, head, Margins()), None)
+    compare.print_report(Console(width=300), report)
+    assert reason in capsys.readouterr().out
+    assert "[red]index[/] [/bold] &lt;b> / x" in compare.markdown(report)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(1e-6, 1e3), min_size=2, max_size=12), st.floats(0.1, 10))
 def test_the_undisturbed_ratio_of_a_series_to_itself_scaled_is_the_scale(
@@ -291,7 +391,7 @@ def test_each_revision_is_measured_by_its_own_code_and_this_harness(
         scenarios=tuple(Grid(sizes=(50,), dims=(2,), clusters=(3,)).scenarios()),
         entries=(Entry("sleeper", "sleepy_impl:sleeper", "a fake", semantics="other"),),
         tracks=("default",),
-        repeats=2,
+        repeats=compare.MIN_PAIRS,
         n_threads=1,
         max_iter=5,
         seed=0,
@@ -302,8 +402,10 @@ def test_each_revision_is_measured_by_its_own_code_and_this_harness(
     report = versions.compare_revisions("one", "two", plan, Margins(), where)
     # A sleep lasts at least as long as was asked for: 60 ms beside at most a few.
     assert report.regressed
-    assert [row.status for row in recorder.rows] == ["ok"] * (4 + 4 * compare.AGAIN)
+    assert [row.status for row in recorder.rows] == ["ok"] * (2 * compare.MIN_PAIRS * (1 + compare.AGAIN))
     assert {row.implementation for row in recorder.rows} == {"sleeper@base", "sleeper@head"}
+    # The confirmation is of seeds that the first measurement did not see.
+    assert sorted(row.seed for row in recorder.rows) == sorted([*range(3 * compare.MIN_PAIRS)] * 2)
     assert worktrees(repository) == 1
 
 
@@ -318,6 +420,69 @@ def test_two_runs_are_compared_and_what_they_show_is_suspected_where_no_commit_i
     assert runner.main(arguments) == 0
     assert "nothing confirms it" in capsys.readouterr().out
     assert "time suspected" in report.read_text()
+
+
+def test_a_commit_that_this_repository_does_not_hold_confirms_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The processor is this one, so that only the commit, made up, stands against measuring again.
+    machine = {**rows.ENVIRONMENT, "cpu": environment.describe()["cpu"]}
+    for name, speed in (("old", 1.0), ("new", 1.5)):
+        lines = rows.modelled(n_repeats=9, slower={"rust": speed}, run_id=name)
+        rows.write_run(tmp_path, lines, environment=machine)
+    assert runner.main(["compare", str(tmp_path / "old"), str(tmp_path / "new")]) == 0
+    assert "nothing confirms it" in capsys.readouterr().out
+
+
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """Compare the runs `old` and `new`, and return the one line of the refusal."""
+    assert runner.main(["compare", str(tmp_path / "old"), str(tmp_path / "new"), *options]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+def test_runs_that_share_no_cell_are_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = rows.modelled(n_repeats=5)
+    skipped = [replace(one, status="skipped", fit_seconds=None, inertia=None) for one in made]
+    for name in ("old", "new"):
+        rows.write_run(tmp_path, [replace(one, run_id=name) for one in skipped])
+    said = refused(tmp_path, capsys, "--markdown", str(tmp_path / "out.md"))
+    assert "nothing to compare" in said
+    assert "120 skipped in both" in said
+    assert (tmp_path / "out.md").read_text().startswith("### nothing to compare")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("n_threads", 1),
+        ("max_iter", 7),
+        ("seed", 9),
+        ("limits", {"timeout_seconds": 1.0, "max_memory_bytes": None}),
+    ],
+)
+def test_runs_of_different_settings_are_refused(
+    setting: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("old", "new"):
+        rows.write_run(tmp_path, rows.modelled(n_repeats=5, run_id=name))
+    path = tmp_path / "new" / "env.json"
+    content = json.loads(path.read_text())
+    content["plan"][setting] = value
+    path.write_text(json.dumps(content))
+    assert f"different settings ({setting}: " in refused(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("option", runner.MEASURING)
+def test_options_on_what_is_measured_are_refused_for_two_runs(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("old", "new"):
+        rows.write_run(tmp_path, rows.modelled(n_repeats=1, run_id=name))
+    assert f"--{option}: has no effect on two runs" in refused(tmp_path, capsys, f"--{option}", "5")
 
 
 def test_runs_of_different_machines_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

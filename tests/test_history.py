@@ -90,6 +90,35 @@ def test_steps_of_a_written_history_stand_in_the_report(tmp_path: Path) -> None:
     assert history.read(path)[0] == entry(0, 1.0)
 
 
+@pytest.mark.parametrize("line", ["a,b,c,d,e,f,1.0,0.0", "a,b,c,d,e,f,1.0,inf", "a,b,c,d,e,f,1.0,x", "a,1,1"])
+def test_a_line_that_is_no_figure_is_refused_in_one_line(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "history.csv"
+    history.write(path, [])
+    path.write_text(f"{path.read_text()}{line}\n")
+    assert history.main([str(tmp_path), str(path), str(tmp_path / "steps.md")]) == 2
+    said = capsys.readouterr().err
+    assert "not a history" in said
+    assert said.count("\n") == 1
+
+
+def test_what_cannot_be_read_or_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    history.write(tmp_path / "history.csv", [])
+    for arguments in (
+        [str(tmp_path), str(tmp_path / "folder"), str(tmp_path / "steps.md")],
+        [str(tmp_path), str(tmp_path / "history.csv"), str(tmp_path / "folder")],
+        [str(tmp_path)],
+    ):
+        assert history.main(arguments) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1
+
+
 def test_a_file_that_is_no_history_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import shlex
 from pathlib import Path
 
 import nbformat
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from harness import explore
+import runner
+from harness import analysis, explore, figures
 from harness.datasets import obtain
 from harness.scenario import DatasetSpec, Grid
 from python_impl.kmeans import lloyd
@@ -83,6 +86,28 @@ def test_where_there_is_no_run_a_small_one_is_measured_once(
     run = explore.latest_run()
     assert run.rows["status"].tolist() == ["ok", "ok"]
     assert explore.latest_run().run_id == run.run_id
+    assert set(run.rows["track"]) == {"matched", "default"}
+    # What the notebooks show of such a run is there: the frontier, and whether the labels are right.
+    lines = analysis.summarise(run.rows, "numpy")
+    assert figures.frontier(lines, ["numpy"]) is not None
+    assert lines["label_agreement"].tolist() == [1.0, 1.0]
+
+
+def test_the_command_of_a_run_that_a_notebook_measured_measures_it_again(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KMEANS_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.setattr(explore, "CACHE", cache)
+    monkeypatch.setattr(runner, "CACHE", cache)
+    monkeypatch.setattr(runner, "load_dotenv", lambda _: None)
+    explore.scaling_run(200, "numpy", repeats=1)
+    runs = sorted((tmp_path / "scaling").glob("*/env.json"))
+    commands = [shlex.split(json.loads(path.read_text())["command"]) for path in runs]
+    assert len(set(map(tuple, commands))) == len(runs)
+    for words in commands:
+        assert runner.main([*words[2:], "--results", str(tmp_path / "scaling")]) == 0
+    # A run is named after its plan: the same names are the same plans.
+    assert sorted((tmp_path / "scaling").glob("*/env.json")) == runs
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -93,6 +93,39 @@ def test_one_repeat_has_no_interval() -> None:
     assert claim == "rust is 250× as fast as sklearn-lloyd (no interval, for want of repeats)."
 
 
+def test_the_verdict_says_over_how_many_of_all_cells_it_speaks() -> None:
+    rows = [one for name in "abc" for one in repeats(BASELINE, [4.0] * 6, scenario=name)]
+    rows += repeats("rust", [1.0] * 6, scenario="a")
+    rows += [one for name in "bc" for one in repeats("rust", [None] * 6, scenario=name, status="failed")]
+    claim, detail = verdict_of(rows)
+    assert claim.startswith("rust is 4.00× as fast as sklearn-lloyd over 1 of 3 cells (95 % interval")
+    assert detail.startswith("One cell of 3 (no figure in 2: 2 rust failed), matched track")
+
+
+def test_a_track_without_any_figure_is_no_silence() -> None:
+    rows = [*repeats("rust", [1.0] * 6), *repeats(BASELINE, [2.0] * 6)]
+    rows += [row("rust", None, track="default", status="failed"), row(BASELINE, 1.0, track="default")]
+    frame = analysis.frame(rows)
+    found = report.verdict(frame, analysis.summarise(frame, BASELINE), BASELINE)
+    assert found[1] == (
+        "No verdict on rust against sklearn-lloyd on the default track in float32.",
+        "No figure in 1: 1 rust failed.",
+    )
+
+
+def test_a_baseline_of_other_mathematics_is_called_so() -> None:
+    name = "sklearn-minibatch"
+    claim, _ = verdict_of([row("rust", 1.0), row(name, 2.0, semantics="mini-batch")], name)
+    assert claim.endswith("which is of other mathematics: mini-batch.")
+
+
+def test_of_few_repeats_the_ends_are_called_a_range(tmp_path: Path) -> None:
+    claim, _ = verdict_of([*repeats("rust", [1.0] * 5), *repeats(BASELINE, [4.0] * 5)])
+    assert claim == "rust is 4.00× as fast as sklearn-lloyd (range 4.00–4.00×)."
+    text = report.markdown(report.collect([write_run(tmp_path, modelled(n_repeats=5))], BASELINE))
+    assert text.count("1.00–1.00 (range) |") == 24
+
+
 def test_what_makes_figures_uncertain_is_counted() -> None:
     calm = [1.0] * 6
     rows = [*repeats("rust", calm), *repeats(BASELINE, calm), row("numpy", None, status="failed", reason="x")]
@@ -240,6 +273,16 @@ def test_markdown_too_long_for_a_comment_leaves_the_table_out(
     text = report.markdown(report.collect([folder], BASELINE))
     assert len(text) < 2_000
     assert "All 120 lines stand in the page" in text
+
+
+def test_markdown_stays_within_a_comment_however_many_cells_are_lost(tmp_path: Path) -> None:
+    grid = Grid(sizes=tuple(range(1000, 1200)), dims=(2,), clusters=(3,))
+    rows = modelled(grid=grid, n_repeats=1, slower={"rust": 100.0})
+    folder = write_run(tmp_path, [one for one in rows if one.implementation in ("rust", BASELINE)], grid=grid)
+    text = report.markdown(report.collect([folder], BASELINE))
+    assert len(text) < 65_536
+    assert re.search(r"\n\d+ more cells stand in the page\.\n", text)
+    assert "All 800 lines stand in the page" in text
 
 
 def test_figures_are_drawn_as_svg_and_png_and_are_the_same_each_time(tmp_path: Path) -> None:

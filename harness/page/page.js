@@ -58,6 +58,10 @@
     return `${hundredths > 0 ? "+" : "−"}${Math.abs(hundredths) >= 0.01 ? Math.abs(hundredths).toFixed(2)
       : Math.abs(hundredths).toExponential(0)} %`;
   }
+  // Of few repeats the ends of an interval are no more than the range seen.
+  function ends(low, high, text, repeats) {
+    return span(low, high, text) + (known(low) && repeats < DATA.min_repeats ? " (range)" : "");
+  }
   const share = (value) => (known(value) ? `${precise(value * 100)} %` : "–");
   function count(value) {
     const power = Math.round(Math.log10(value));
@@ -66,6 +70,7 @@
 
   const ratio = (line) => DATA.ratios[state.baseline].ratio[line.index];
   const ratioLow = (line) => DATA.ratios[state.baseline].ratio_low[line.index];
+  const pairs = (line) => DATA.ratios[state.baseline].n_pairs[line.index];
   const ratioHigh = (line) => DATA.ratios[state.baseline].ratio_high[line.index];
   const look = (name) => {
     const place = NAMES.indexOf(name);
@@ -101,18 +106,21 @@
   function renderLost() {
     // Both tracks and types, whichever are chosen above: no loss is out of sight.
     const lost = DATA.lost[state.baseline].filter((cell) => !chosen("run") || cell.run_id === chosen("run"));
+    const partly = lost.filter((cell) => known(cell.seconds) && cell.status !== "ok").length;
     byId("lost-note").textContent = lost.length
-      ? `Cells in which ${DATA.ours} is slower than ${state.baseline} or the fastest exact peer, has no figure, or ends `
+      ? `${lost.length} cells are lost: ${DATA.ours} is slower than ${state.baseline} or the fastest exact peer (its ratio, `
+        + `repeat by repeat, is below 1), a repeat of it has no answer${partly ? ` (in ${partly} others have one)` : ""}, or it ends `
         + `more than ${DATA.margin * 100} % above the objective of ${state.baseline}. Where the interval holds 1, it may be noise.`
       : `In no cell is ${DATA.ours} slower than ${state.baseline} or another exact peer, or of a worse objective.`;
     if (!lost.length) return byId("lost").replaceChildren();
     const head = ["cell", "track", DATA.ours, "fastest other", `speed of ${DATA.ours} over it`, "95 % interval", "objective"];
     const body = lost.map((cell) => make("tr", {},
       make("th", { scope: "row", class: "first" }, cell.scenario), make("td", {}, cell.track),
-      make("td", { class: "number" }, known(cell.seconds) ? seconds(cell.seconds) : cell.status),
+      make("td", { class: "number" }, [...(known(cell.seconds) ? [seconds(cell.seconds)] : []),
+        ...(cell.status === "ok" ? [] : [cell.status])].join(", ")),
       make("td", {}, cell.ahead ?? "–"),
       make("td", { class: cell.ratio < 1 ? "number slower" : "number" }, times(cell.ratio)),
-      make("td", { class: "number range" }, span(cell.ratio_low, cell.ratio_high, times)),
+      make("td", { class: "number range" }, ends(cell.ratio_low, cell.ratio_high, times, cell.n_pairs)),
       make("td", { class: "number" }, percent(cell.objective_gap))));
     byId("lost").replaceChildren(make("table", {},
       make("thead", {}, make("tr", {}, ...head.map((text, place) =>
@@ -131,11 +139,11 @@
     { id: "track", text: "track", value: (line) => line.track },
     { id: "fit_seconds", text: "median", value: (line) => line.fit_seconds, show: (line) => seconds(line.fit_seconds) },
     { id: "interval", text: "95 % interval", value: (line) => line.fit_low, range: true,
-      show: (line) => span(line.fit_low, line.fit_high, seconds) },
+      show: (line) => ends(line.fit_low, line.fit_high, seconds, line.n) },
     { id: "ratio", text: "ratio", value: ratio, show: (line) => times(ratio(line)),
-      mark: (line) => (known(ratioHigh(line)) && ratioHigh(line) < 1 ? "slower" : "") },
+      mark: (line) => (known(ratio(line)) && ratio(line) < 1 ? "slower" : "") },
     { id: "ratio_interval", text: "95 % interval", value: ratioLow, range: true,
-      show: (line) => span(ratioLow(line), ratioHigh(line), times) },
+      show: (line) => ends(ratioLow(line), ratioHigh(line), times, pairs(line)) },
     { id: "objective_gap", text: "objective", value: (line) => line.objective_gap,
       show: (line) => percent(line.objective_gap) },
     { id: "peak_rss_bytes", text: "peak memory", value: (line) => line.peak_rss_bytes,

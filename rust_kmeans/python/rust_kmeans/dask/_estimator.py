@@ -78,7 +78,7 @@ class KMeans(CentersMixin):
     init : {"k-means||", "k-means++", "random"}, array-like of shape (n_clusters, n_features), or callable
         Starting centers: k-means|| (five rounds that draw about 2 * `n_clusters` candidates each, then greedy
         k-means++ on them), greedy k-means++, random samples, the centers themselves, or a function
-        ``init(X, n_clusters, random_state)`` that is given X as a Dask array and returns them.
+        ``init(X, n_clusters, random_state=random_state)`` that is given X as a Dask array and returns them.
     n_init : "auto" or int, default="auto"
         Number of runs, the best of which is kept; "auto" is 10 for "random" and callables, else 1.
     max_iter : int, default=300
@@ -518,7 +518,7 @@ class KMeans(CentersMixin):
         random_state = check_random_state(self.random_state)
         n_runs = self._runs(10)
         if callable(init):
-            drawn = [init(array, self.n_clusters, random_state) for _ in range(n_runs)]
+            drawn = [init(array, self.n_clusters, random_state=random_state) for _ in range(n_runs)]
             return [self._given(known.first_row, aligned(np.asarray(start))) for start in drawn]
         seeds = [seed_of(random_state) for _ in range(n_runs)]
         if init == "random":

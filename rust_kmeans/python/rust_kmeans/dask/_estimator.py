@@ -34,7 +34,7 @@ from rust_kmeans._kmeans import Algorithm
 from rust_kmeans._minibatch import MiniBatchKMeans
 from rust_kmeans.dask import _fit, _starts
 from rust_kmeans.dask._faults import explained
-from rust_kmeans.dask._groups import ClusterGroups, Groups, LocalGroups, aligned
+from rust_kmeans.dask._groups import ClusterGroups, Groups, LocalGroups, aligned, workers_of
 from rust_kmeans.dask._input import (
     Collection,
     Samples,
@@ -615,7 +615,7 @@ def _local_threads(get: Callable[..., Any]) -> int:
 
 def _memory_of(client: Client) -> float:
     """Return the memory limits of all workers together; a limit of 0 is none."""
-    limits = [worker["memory_limit"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    limits = [worker["memory_limit"] for worker in workers_of(client).values()]
     return math.inf if not all(limits) else float(sum(limits))
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 import dask
 import distributed
 import numpy as np
+from distributed.comm import CommClosedError
 
 from rust_kmeans._data import Floats, Weights
 from rust_kmeans.dask._input import Place, Source
@@ -299,12 +300,13 @@ class ClusterGroups:
         for ever if all workers were lost at once, as Dask looks for the old ones.
         """
         client = self._client
-        threads = threads_of(client)
         loaded = client.persist([part for source in self._sources for part in source.parts])
         chunks = [distributed.futures_of(part)[0] for part in loaded]
         self._held += chunks
         with client.as_current():
             distributed.wait(chunks)
+        # Now there are workers, if there were none before.
+        threads = threads_of(client)
         width = len(self._sources[0].parts)
         sizes = [source.place.n_rows for source in self._sources]
         for worker, blocks in self._placed(chunks[::width], sizes, threads).items():
@@ -350,10 +352,23 @@ class ClusterGroups:
             placed[least].append(moved)
 
 
+def workers_of(client: Client) -> dict[str, dict[str, Any]]:
+    """Return what the scheduler says of each worker, by address.
+
+    ``Client.scheduler_info`` is no help: before it returns, what it asked for may be replaced by what the
+    client asks for every two seconds, which names no worker.
+    """
+    if client.scheduler is None:
+        msg = "the client has no scheduler"
+        raise CommClosedError(msg)
+    found: dict[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)
+    workers: dict[str, dict[str, Any]] = found["workers"]
+    return workers
+
+
 def threads_of(client: Client) -> dict[str, int]:
     """Return the address of each worker and the tasks it runs at a time."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return {address: worker["nthreads"] for address, worker in workers.items()}
+    return {address: worker["nthreads"] for address, worker in workers_of(client).items()}
 
 
 def _threads_of_task(n_tasks: int, n_threads: int | None) -> int:

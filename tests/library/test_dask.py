@@ -456,7 +456,7 @@ def test_what_comes_unaligned_out_of_a_message_is_taken() -> None:
     X, weights = samples(), np.arange(1.0, 601.0)
     lazy, of_weights = (chunked(each, (600,)).map_blocks(shifted, dtype=float) for each in (X, weights))
     local = rust_kmeans.KMeans(4, init=X[:4]).fit(X, sample_weight=weights)
-    for init in (shifted(X[:4]), lambda *_: shifted(X[:4])):
+    for init in (shifted(X[:4]), lambda *_, **__: shifted(X[:4])):
         model = KMeans(4, init=init, n_init=1).fit(lazy, sample_weight=of_weights)
         assert_same_fit(model, local)
         assert float(model.score(lazy, sample_weight=of_weights)) == pytest.approx(-local.inertia_, rel=1e-12)

@@ -233,8 +233,10 @@ def _mistakes(row: Row) -> Iterator[str]:
         value = getattr(row, column.name)
         if isinstance(value, int) and abs(value) > LARGEST:
             yield f"{column.name} {value} is beyond all that is counted here"
-        # What has no answer may well have an objective that is no number; no figure is made of it.
-        if isinstance(value, float) and row.status == "ok" and not math.isfinite(value):
+        # What has no answer may well have an objective that is no number, and a library may report what it
+        # likes: no figure is made of either.
+        is_figure = row.status == "ok" and column.name != "reported_inertia"
+        if isinstance(value, float) and is_figure and not math.isfinite(value):
             yield f"{column.name} {value!r} is no figure"
     for name, least in LEAST.items():
         value = getattr(row, name)

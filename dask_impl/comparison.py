@@ -458,7 +458,7 @@ def _with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
 
     whole.__doc__ = command.__doc__
     whole.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
-    whole.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    whole.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]  # not in its stub
     return whole
 
 

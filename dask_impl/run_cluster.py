@@ -177,6 +177,7 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         process.terminate()
     deadline = time.monotonic() + STOP_SECONDS
     for process in reversed(processes):
+        # Who does not end by then is killed below.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, deadline - time.monotonic()))
     for process in processes:

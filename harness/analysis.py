@@ -222,7 +222,7 @@ def to_rows(rows: pd.DataFrame) -> list[Row]:
 
     # Each value has the type its column declares, which mypy cannot follow.
     return [
-        Row(**{name: value(name, cell) for name, cell in zip(COLUMNS, cells, strict=True)})  # type: ignore[arg-type]
+        Row(**{name: value(name, cell) for name, cell in zip(COLUMNS, cells, strict=True)})  # type: ignore[arg-type]  # each by name
         for cells in rows[list(COLUMNS)].itertuples(index=False, name=None)
     ]
 

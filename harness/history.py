@@ -102,7 +102,7 @@ def read(path: Path) -> list[Entry]:
             lines = list(csv.reader(file))
         if not lines or lines[0] != names:
             raise ValueError("its header is another")
-        found = [Entry(*cells[:-2], *map(float, cells[-2:])) for cells in lines[1:]]  # type: ignore[arg-type]
+        found = [Entry(*cells[:-2], *map(float, cells[-2:])) for cells in lines[1:]]  # type: ignore[arg-type]  # types were read from text
         if not all(0 < one.relative_time < math.inf for one in found):
             raise ValueError("a relative time is none")
     except FileNotFoundError:

@@ -353,6 +353,7 @@ def _end_tree(process: subprocess.Popen[bytes], others: set[psutil.Process]) -> 
     victims = _descendants(process.pid)
     while victims:
         for victim in victims:
+            # It may have ended by itself.
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.kill()
         psutil.wait_procs(victims, timeout=5)
@@ -380,6 +381,7 @@ def _pin(pid: int, n_threads: int) -> None:
     """Hold the tree to as many cores as the budget has, where the system can."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))[:n_threads]
+        # A child that is gone already says so on its own.
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(pid, cores)
 

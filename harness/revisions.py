@@ -143,6 +143,7 @@ def _run(command: Sequence[str], folder: Path, variables: Mapping[str, str] | No
     try:
         said, complaint = process.communicate()
     except BaseException:
+        # Ctrl-C above all: what was started may have ended by itself.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

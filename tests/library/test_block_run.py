@@ -81,7 +81,7 @@ def test_an_inertia_that_was_not_asked_for_is_an_error() -> None:
     run = _core.BlockRun(X, None, scale.merge(scale))
     partial, _ = run.step(X[:2])
     with pytest.raises(ValueError, match="without its inertia"):
-        partial.inertia  # noqa: B018
+        partial.inertia  # noqa: B018  # reading it is the matter
     assert "inertia=None" in repr(partial)
     other, _ = run.step(X[:2], inertia=True)
     assert other.inertia == 2.0

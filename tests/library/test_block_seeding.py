@@ -158,7 +158,7 @@ def test_a_block_refuses_calls_out_of_their_turn() -> None:
     X, _ = draw_data(0, 50, 2, "blobs", "f8")
     scale = _core.block_scale(X)
     with pytest.raises(RuntimeError, match="has not begun"):
-        _seeding.Block(X, None, scale, 0).search  # noqa: B018
+        _seeding.Block(X, None, scale, 0).search  # noqa: B018  # the same
     search = _core.BlockSearch(X, None, scale, np.empty(0), 3)
     for call, name in (
         (lambda: search.levels(1), "bucket"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -13,20 +14,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
-
-pytest.importorskip("distributed")
-
 import dask
 import dask.array as da
 import dask.bag as db
 import distributed
+import numpy as np
 import pandas as pd
+import pytest
 import sklearn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
@@ -539,7 +537,7 @@ def test_every_method_names_the_block_of_a_value_that_is_not_finite(method: str)
 
 @pytest.mark.parametrize("container", ["pandas", "polars"])
 def test_lazy_distances_are_not_put_into_data_frames(container: str) -> None:
-    pytest.importorskip(container)
+    importlib.import_module(container)
     X = samples()
     model = KMeans(4, random_state=0).fit(chunked(X, (600,)))
     asked = clone(model).set_output(transform=container).fit(chunked(X, (600,)))

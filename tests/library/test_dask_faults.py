@@ -14,15 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-
-pytest.importorskip("distributed")
-
 import dask
 import dask.array as da
 import distributed
+import numpy as np
 import pandas as pd
+import pytest
 
 import rust_kmeans
 from rust_kmeans.dask import KMeans, RustKernel

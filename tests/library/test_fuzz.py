@@ -176,6 +176,7 @@ def arrays(draw: st.DrawFn) -> Any:
     seed = draw(st.integers(0, 2**20))
     values = np.random.default_rng(seed).integers(-9, 9, size=shape)
     with warnings.catch_warnings():
+        # Numbers that a dtype cannot hold are wanted here.
         warnings.simplefilter("ignore")
         array = values.astype(draw(st.sampled_from(DTYPES)))
         if array.size and array.dtype.kind in "fc" and draw(st.booleans()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_plain_arrays_and_what_needs_converting_give_the_same_fit() -> None:
 
 
 def test_a_second_fit_without_names_forgets_those_of_the_first() -> None:
-    pandas = pytest.importorskip("pandas", reason="names come with a data frame")
+    pandas = importlib.import_module("pandas")
     model = KMeans(3, random_state=0).fit(pandas.DataFrame(X, columns=list("abcdef")))
     assert list(model.feature_names_in_) == list("abcdef")
     model.fit(X)
@@ -262,7 +263,7 @@ def test_a_callable_init_gets_its_random_state_by_keyword_as_in_scikit_learn(fit
 def test_a_fit_that_fails_leaves_the_model_that_was_there(refit: Any, is_named: bool) -> None:
     data: Any = X
     if is_named:
-        pandas = pytest.importorskip("pandas", reason="names come with a data frame")
+        pandas = importlib.import_module("pandas")
         data = pandas.DataFrame(X, columns=list("abcdef"))
     model = KMeans(3, random_state=0).fit(data)
     before = {**vars(model)}

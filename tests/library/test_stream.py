@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 
 from rust_kmeans import KMeans, MiniBatchKMeans
 
@@ -83,7 +85,7 @@ def _clone(model: KMeans) -> KMeans:
 def _quietly(fit: Callable[[], KMeans]) -> KMeans:
     """Fit without the warning of fewer distinct clusters than asked for."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", ConvergenceWarning)
         return fit()
 
 
@@ -109,8 +111,8 @@ def _npy(folder: Path, X: Floats) -> Path:
 
 
 def _parquet(folder: Path, X: Floats) -> Path:
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = importlib.import_module("pyarrow")
+    parquet = importlib.import_module("pyarrow.parquet")
     table = pyarrow.table({f"x{j}": column for j, column in enumerate(X.T)})
     (folder / "data").mkdir()
     parquet.write_table(table[:3_000], folder / "data" / "0.parquet", row_group_size=700)
@@ -119,15 +121,15 @@ def _parquet(folder: Path, X: Floats) -> Path:
 
 
 def _table(folder: Path, X: Floats) -> Any:
-    return pytest.importorskip("pyarrow.parquet").read_table(_parquet(folder, X))
+    return importlib.import_module("pyarrow.parquet").read_table(_parquet(folder, X))
 
 
 def _dataset(folder: Path, X: Floats) -> Any:
-    return pytest.importorskip("pyarrow.dataset").dataset(_parquet(folder, X))
+    return importlib.import_module("pyarrow.dataset").dataset(_parquet(folder, X))
 
 
 def _parquet_file(folder: Path, X: Floats) -> Any:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = importlib.import_module("pyarrow.parquet")
     parquet.write_table(_table(folder, X), folder / "all.parquet")
     return parquet.ParquetFile(folder / "all.parquet")
 
@@ -143,7 +145,7 @@ STREAMS: dict[str, Callable[[Path, Floats], Any]] = {
     "a pyarrow table": _table,
     "a pyarrow dataset": _dataset,
     "a pyarrow Parquet file": _parquet_file,
-    "a polars data frame": lambda _, X: pytest.importorskip("polars").DataFrame(X),
+    "a polars data frame": lambda _, X: importlib.import_module("polars").DataFrame(X),
     "batches, one of them empty": lambda _, X: [X[:100], X[:0], X[100:]],
     "a function that returns a generator": lambda _, X: (
         lambda: (X[i : i + 999] for i in range(0, len(X), 999))
@@ -162,7 +164,7 @@ def test_a_stream_may_be(name: str, tmp_path: Path) -> None:
 
 
 def test_names_of_data_frames_are_kept_and_compared() -> None:
-    pandas = pytest.importorskip("pandas", reason="names come with a data frame")
+    pandas = importlib.import_module("pandas")
     X = _data(300)
     frame = pandas.DataFrame(X, columns=list("abc"))
     model = KMeans(2, random_state=0).fit_stream([frame[:100], frame[100:]])
@@ -173,8 +175,8 @@ def test_names_of_data_frames_are_kept_and_compared() -> None:
 
 def _pyarrow_streams(folder: Path) -> dict[str, Callable[[Any], Any]]:
     """Return by name what makes a batch out of a table, each a way in which pyarrow's data may come."""
-    parquet = pytest.importorskip("pyarrow.parquet")
-    dataset = pytest.importorskip("pyarrow.dataset")
+    parquet = importlib.import_module("pyarrow.parquet")
+    dataset = importlib.import_module("pyarrow.dataset")
 
     def written(table: Any) -> Path:
         path = folder / f"{'-'.join(table.column_names)}.parquet"
@@ -195,7 +197,7 @@ def _pyarrow_streams(folder: Path) -> dict[str, Callable[[Any], Any]]:
     "kind", ["table", "record batch", "weighted record batch", "dataset", "Parquet file", "path"]
 )
 def test_column_names_of_pyarrow_are_kept_and_compared(kind: str, tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = importlib.import_module("pyarrow")
     table = pyarrow.table(dict(zip("abc", _data(300).T, strict=True)))
     batch = _pyarrow_streams(tmp_path)[kind]
     for fit in (
@@ -215,7 +217,7 @@ def test_column_names_of_pyarrow_are_kept_and_compared(kind: str, tmp_path: Path
 
 
 def test_a_stream_of_other_columns_than_those_taken_in_before_is_refused() -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = importlib.import_module("pyarrow")
     table = pyarrow.table(dict(zip("abc", _data(300).T, strict=True)))
     model = MiniBatchKMeans(2, random_state=0).partial_fit(table)
     with pytest.raises(ValueError, match="same order"):
@@ -284,7 +286,7 @@ def test_batches_get_the_dtype_of_the_first() -> None:
 
 
 def test_a_lazy_frame_is_refused_without_being_asked_for_its_columns() -> None:
-    lazy = pytest.importorskip("polars").DataFrame(_data(10)).lazy()
+    lazy = importlib.import_module("polars").DataFrame(_data(10)).lazy()
     with pytest.raises(TypeError, match="batches is a LazyFrame"):
         KMeans(2).fit_stream(lazy)
 

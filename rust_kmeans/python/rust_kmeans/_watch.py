@@ -16,7 +16,7 @@ try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # scikit-learn before 1.9
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
+    class CallbackSupportMixin:  # type: ignore[no-redef]  # in its place
         """Nothing: this scikit-learn has no callbacks."""
 
     def with_callbacks(method: Any) -> Any:  # noqa: ANN401  # as scikit-learn's
@@ -100,11 +100,11 @@ class FitWatch:
     ) -> bool:
         """See an iteration of the run; return whether it is to be the last."""
         if self._model.verbose:
-            print(f"Iteration {number}, inertia {inertia}.")  # noqa: T201
+            print(f"Iteration {number}, inertia {inertia}.")  # noqa: T201  # what verbose is for
             if converged == "strict":
-                print(f"Converged at iteration {number}: strict convergence.")  # noqa: T201
+                print(f"Converged at iteration {number}: strict convergence.")  # noqa: T201  # what verbose is for
             elif converged == "shift":
-                print(  # noqa: T201
+                print(  # noqa: T201  # what verbose is for
                     f"Converged at iteration {number}: center shift {shift} within tolerance {tol}."
                 )
         last = self._end(partial(_state, centers.astype(self._dtype), number + 1))

@@ -1,0 +1,18 @@
+"""From a table to a served model: prepare, choose k, understand, store, serve, watch.
+
+Every step stands alone and is also a command of `rust-kmeans`; the extra `workflow` brings what they need.
+"""
+
+from rust_kmeans.workflow._errors import ModelFileError, WorkflowError
+from rust_kmeans.workflow._model import ClusterModel, Prediction
+from rust_kmeans.workflow._preparation import Preparation
+from rust_kmeans.workflow._statistics import TrainingStatistics
+
+__all__ = [
+    "ClusterModel",
+    "ModelFileError",
+    "Prediction",
+    "Preparation",
+    "TrainingStatistics",
+    "WorkflowError",
+]

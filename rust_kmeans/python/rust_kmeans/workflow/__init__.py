@@ -5,6 +5,7 @@ Every step stands alone and is also a command of `rust-kmeans`; the extra `workf
 
 from rust_kmeans.workflow._errors import ModelFileError, WorkflowError
 from rust_kmeans.workflow._model import ClusterModel, Prediction
+from rust_kmeans.workflow._model_file import load_model, save_model
 from rust_kmeans.workflow._preparation import Preparation
 from rust_kmeans.workflow._statistics import StatisticsBuilder, TrainingStatistics
 
@@ -16,4 +17,6 @@ __all__ = [
     "StatisticsBuilder",
     "TrainingStatistics",
     "WorkflowError",
+    "load_model",
+    "save_model",
 ]

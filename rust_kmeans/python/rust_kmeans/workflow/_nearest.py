@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rust_kmeans import _data
 from rust_kmeans._data import Floats
+from rust_kmeans.workflow._errors import WorkflowError
 
 #: Values looked at together: few enough to stay in the cache.
 BLOCK = 1 << 15
@@ -48,8 +49,16 @@ def two_nearest(features: Floats, centers: Floats) -> TwoNearest:
     -------
     TwoNearest
         Of each row.
+
+    Raises
+    ------
+    WorkflowError
+        For values whose squares are too large for float64.
     """
-    labels = _data.predict(features, centers, None)
+    try:
+        labels = _data.predict(features, centers, None)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from error
     distances = _distances(features, centers, labels)
     if len(centers) == 1:
         return TwoNearest(labels, distances, np.full(len(labels), np.inf))
@@ -70,9 +79,10 @@ def _second_labels(features: Floats, centers: Floats, labels: NDArray[np.int32])
 
 
 def _distances(features: Floats, centers: Floats, labels: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the distance of each row to the center of its label, squares summed in the order of the features.
+    """Return the distance of each row to the center of its label.
 
-    Each operation is on single numbers, and so rounded alike everywhere.
+    Squares are summed in the order of the features, and each operation is on single numbers: all is rounded
+    alike everywhere.
     """
     squares = np.zeros(len(features))
     n_rows = max(BLOCK // features.shape[1], 1)

@@ -201,13 +201,11 @@ class StatisticsBuilder:
         self._counts += np.bincount(labels, minlength=n_clusters)
         # A sum that overflows is found at the end.
         with np.errstate(over="ignore", invalid="ignore"):
-            for sums, squares, column, center in zip(
-                self._sums, self._squares, features.T, self._centers.T, strict=True
-            ):
-                difference = column - center.astype(np.float64)[labels]
-                sums += np.bincount(labels, difference, n_clusters)
+            for j, center in enumerate(self._centers.T.astype(np.float64)):
+                difference = features[:, j] - center[labels]
+                self._sums[j] += np.bincount(labels, difference, n_clusters)
                 difference *= difference
-                squares += np.bincount(labels, difference, n_clusters)
+                self._squares[j] += np.bincount(labels, difference, n_clusters)
         self._sample.add(np.column_stack([values, distances, margins]))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -145,7 +146,7 @@ def fit_table(
     [50, 50]
     """
     options = Options(columns, drop, scale, missing, outliers, unusable, dtype)
-    if not (n_clusters == "auto" or (isinstance(n_clusters, int) and n_clusters >= 1)):
+    if n_clusters != "auto" and not (isinstance(n_clusters, Integral) and n_clusters >= 1):
         msg = f"n_clusters is {n_clusters!r}: it must be a whole number from 1 on, or 'auto'."
         raise WorkflowError(msg)
     told: Progress = progress or (lambda *_: None)
@@ -216,13 +217,17 @@ class _Kept:
     def __init__(self, source: Source, learned: Learned, progress: Progress) -> None:
         self.source, self._learned, self._progress = source, learned, progress
         self.preparation = learned.preparation
-        self._values: NDArray[np.float64] | None = None
         self._features: Floats | None = None
         # Of each row of the table, in a pass that sees all: one byte.
         self._masks: list[NDArray[np.bool_]] = []
         if source.is_in_memory:
-            [self._values] = self._parts("preparing")
-            self._features = self.preparation.features(self._values)
+            shape = learned.n_kept, self.preparation.n_features
+            features: Floats = np.empty(shape, dtype=self.preparation.dtype)
+            first = 0
+            for part in self._parts("preparing"):
+                features[first : first + len(part)] = self.preparation.features(part)
+                first += len(part)
+            self._features = features
 
     def features(self, stage: str) -> Iterator[Floats]:
         """Yield the features."""
@@ -251,7 +256,7 @@ class _Kept:
     def statistics(self, centers: Floats) -> TrainingStatistics:
         """Return the statistics of the rows under the centers found."""
         builder = StatisticsBuilder(self.preparation, centers)
-        for values in [self._values] if self._values is not None else self._parts("summarising"):
+        for values in self._parts("summarising"):
             builder.add(values)
         return builder.finish(self._learned.n_rows - self._learned.n_kept)
 

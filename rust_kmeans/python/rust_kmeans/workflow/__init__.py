@@ -3,20 +3,29 @@
 Every step stands alone and is also a command of `rust-kmeans`; the extra `workflow` brings what they need.
 """
 
+from rust_kmeans.workflow._choose_k import ChoiceOfK, choose_k
 from rust_kmeans.workflow._errors import ModelFileError, WorkflowError
 from rust_kmeans.workflow._model import ClusterModel, Prediction
 from rust_kmeans.workflow._model_file import load_model, save_model
 from rust_kmeans.workflow._preparation import Preparation
+from rust_kmeans.workflow._quality import Agreement, Quality, Silhouette, majority_labels, quality
 from rust_kmeans.workflow._statistics import StatisticsBuilder, TrainingStatistics
 
 __all__ = [
+    "Agreement",
+    "ChoiceOfK",
     "ClusterModel",
     "ModelFileError",
     "Prediction",
     "Preparation",
+    "Quality",
+    "Silhouette",
     "StatisticsBuilder",
     "TrainingStatistics",
     "WorkflowError",
+    "choose_k",
     "load_model",
+    "majority_labels",
+    "quality",
     "save_model",
 ]

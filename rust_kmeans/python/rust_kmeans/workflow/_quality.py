@@ -98,8 +98,7 @@ class Quality:
     davies_bouldin : float
         Spread of clusters over the distance between them, for each the worst; 0 is best; NaN for one cluster.
     calinski_harabasz : float
-        Variance between clusters over that within; more is better; NaN for one cluster, and where every row
-        is at its center.
+        Variance between clusters over that within; more is better; NaN for one cluster.
     agreement : Agreement or None
         With known classes, where there are any.
     """
@@ -246,8 +245,10 @@ class Scatter(NamedTuple):
     def calinski_harabasz(self) -> float:
         """Variance between clusters over that within, by degrees of freedom; NaN for one cluster."""
         n_samples, n_clusters = self.counts.sum(), len(self.counts)
-        if n_clusters == 1 or self.squares == 0.0:
+        if n_clusters == 1:
             return float("nan")
+        if self.squares == 0.0:
+            return float("inf")
         overall = self.counts @ self.means / n_samples
         between = self.counts @ ((self.means - overall) ** 2).sum(axis=1)
         return float(between / self.squares * (n_samples - n_clusters) / (n_clusters - 1))
@@ -427,7 +428,7 @@ def _agreement(
     else:
         of_clusters = np.asarray(majority)
         if of_clusters.shape != (n_clusters,):
-            msg = f"majority has shape {of_clusters.shape}: it must be ({n_clusters},), a class for each cluster."
+            msg = f"majority has shape {of_clusters.shape}: it must be ({n_clusters},), one of each cluster."
             raise WorkflowError(msg)
     # Classes of other rows may be none of these: then they come last, as columns only.
     known = pd.Index(classes)
@@ -478,7 +479,7 @@ def _classes(y: ArrayLike) -> tuple[NDArray[np.int64], NDArray[Any]]:
 def _labels_for(labels: ArrayLike, n_samples: int, n_clusters: int) -> NDArray[np.int32]:
     found = np.asarray(labels)
     if found.shape != (n_samples,) or (n_samples and found.dtype.kind not in "iu"):
-        msg = f"labels are {found.dtype} of shape {found.shape}: they must be integers of shape ({n_samples},)."
+        msg = f"labels are {found.dtype}, shape {found.shape}: they must be integers, shape ({n_samples},)."
         raise WorkflowError(msg)
     if n_samples and not 0 <= found.min() <= found.max() < n_clusters:
         msg = f"labels are from {found.min()} to {found.max()}: there are centers 0 to {n_clusters - 1}."

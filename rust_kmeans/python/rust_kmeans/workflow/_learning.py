@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -121,7 +122,9 @@ def rule_of(outliers: str) -> tuple[str, float]:
                 return name, float(given)
         except ValueError:
             pass
-    msg = f"outliers is {outliers!r}: it must be none, gross, iqr or zscore, or one with a factor, as zscore:3."
+    msg = (
+        f"outliers is {outliers!r}: it must be none, gross, iqr or zscore, or one with a factor, as zscore:3."
+    )
     raise WorkflowError(msg)
 
 
@@ -310,6 +313,9 @@ def _notes(columns: list[_Column], n_rows: int) -> list[Decision]:
         if column.rises and n_rows >= _ROWS_OF_A_NUMBERING:
             text = "it rises by whole numbers from row to row: if it numbers the rows, drop it"
             notes.append(Decision(column.name, "noted", text))
+        elif re.search(r"(^|_)id$|[a-z]I[Dd]$", column.name):
+            text = "by its name it is an identifier or a code, whose size says nothing: if so, drop it"
+            notes.append(Decision(column.name, "noted", text))
         if column.is_boolean:
             notes.append(Decision(column.name, "read", "false as 0, true as 1"))
     return notes
@@ -324,7 +330,9 @@ def _refuse_gaps(columns: list[_Column], n_rows: int, options: Options) -> None:
         if any(counts.values()):
             gaps[column.name] = " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
     if gaps:
-        msg = f"values are not there: {_listed(gaps)}; repair them, or have them filled or their rows dropped."
+        msg = (
+            f"values are not there: {_listed(gaps)}; repair them, or have them filled or their rows dropped."
+        )
         raise WorkflowError(msg)
 
 

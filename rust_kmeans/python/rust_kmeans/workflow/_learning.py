@@ -35,6 +35,8 @@ _MOST_MISSING = 0.5
 _MIDDLE = [0.005, 0.995]
 # From so many rows on a column that rises from row to row is likely to number them.
 _ROWS_OF_A_NUMBERING = 10
+# A value so many standard deviations from the mean makes the standard deviation say little of the others.
+_FAR = 100.0
 # Of how many values of a column of text it is looked at whether they are numbers.
 _LOOKED_AT = 10_000
 
@@ -497,6 +499,13 @@ def _scaling(rows: Parts, known: Ranges, preparation: Preparation) -> tuple[Prep
         offset = means(rows, known)
         divisor = deviations(rows, known, offset)
         text = "each column less its mean, divided by its standard deviation"
+        reach = np.maximum(known.highest - offset, offset - known.lowest) / divisor
+        for j in np.flatnonzero(reach > _FAR):
+            far = (
+                f"a value lies {reach[j]:.0f} standard deviations from the mean, so that the others hardly "
+                "differ: leave such rows out, as by outliers 'gross' or 'zscore'"
+            )
+            decisions.append(Decision(preparation.names[j], "noted", far))
     elif scale == "minmax":
         offset, divisor = known.lowest, known.highest - known.lowest
         text = "each column less its smallest value, divided by its range"

@@ -141,7 +141,7 @@ def partitioned(path: PathLike) -> Partitioned:
     # Only of whole lines of a file that is not compressed can parts be read.
     blocks = {} if is_plain else {"blocksize": None}
     try:
-        frame = dd.read_csv(path, assume_missing=True, **options, **blocks)
+        frame = dd.read_csv(path, assume_missing=True, low_memory=False, **options, **blocks)
     except ValueError as error:
         msg = f"{path} cannot be read by Dask: {str(error).strip().splitlines()[0]}"
         raise WorkflowError(msg) from error

@@ -19,9 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 from rust_kmeans._kmeans import KMeans
 from rust_kmeans._minibatch import MiniBatchKMeans
 from rust_kmeans.workflow._errors import WorkflowError
+from rust_kmeans.workflow._learning import kept
 from rust_kmeans.workflow._model import ClusterModel
 from rust_kmeans.workflow._preparation import MissingName, Preparation, ScaleName
-from rust_kmeans.workflow._statistics import STEPS, StatisticsBuilder, TrainingStatistics, usable_rows
+from rust_kmeans.workflow._sources import rows_of
+from rust_kmeans.workflow._statistics import STEPS, StatisticsBuilder, TrainingStatistics
 
 if TYPE_CHECKING:
     from rust_kmeans._data import Floats
@@ -90,7 +92,7 @@ def from_sklearn(
         Of scikit-learn or of rust_kmeans, fitted. A pipeline may have, in this order, a `SimpleImputer` and
         a scaler (`StandardScaler`, `MinMaxScaler`, `RobustScaler` or `MaxAbsScaler`) before, or a
         `TablePreparer`.
-    X : data frame or array of shape (n_samples, n_features), default=None
+    X : data frame, array of shape (n_samples, n_features), path or iterator of tables, default=None
         The rows it was fitted to, before any preparation, for the statistics that drift is told from. None
         for a model that knows the sizes of its clusters at most.
     names : sequence of str, default=None
@@ -136,13 +138,13 @@ def from_sklearn(
     if X is None:
         statistics = _unknown(preparation, centers, getattr(kmeans, "labels_", None))
     else:
-        from rust_kmeans.workflow._tables import values_of
-
-        values = values_of(X, preparation.names)
-        inside = usable_rows(preparation, values)
         builder = StatisticsBuilder(preparation, centers)
-        builder.add(values[inside])
-        statistics = builder.finish(n_left_out=int(len(values) - inside.sum()))
+        n_left_out = 0
+        for values in rows_of(X, preparation.names):
+            inside = kept(preparation, values)
+            builder.add(values[inside])
+            n_left_out += int(len(values) - inside.sum())
+        statistics = builder.finish(n_left_out)
     return ClusterModel(centers, preparation, statistics, parameters)
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rust_kmeans.workflow._errors import WorkflowError
+from rust_kmeans.workflow._learning import kept
 from rust_kmeans.workflow._model import ClusterModel, Prediction
 from rust_kmeans.workflow._nearest import two_nearest
-from rust_kmeans.workflow._statistics import usable_rows
+from rust_kmeans.workflow._sources import rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +69,23 @@ class DriftReport:
     level: float
     is_drift: bool
     verdict: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON knows it.
+
+        Returns
+        -------
+        dict of str
+            The numbers and the verdict by name; "tests", "shares" and "quantiles" are lists of rows.
+        """
+        tables = {"tests": self.table, "shares": self.shares, "quantiles": self.quantiles}
+        return {
+            **{
+                name: getattr(self, name)
+                for name in ("is_drift", "verdict", "n_samples", "n_left_out", "level")
+            },
+            **{name: table.to_dict("records") for name, table in tables.items()},
+        }
 
 
 def drift(model: ClusterModel, table: Any, *, level: float = 0.05) -> DriftReport:  # noqa: ANN401  # any table
@@ -129,14 +145,9 @@ def drift(model: ClusterModel, table: Any, *, level: float = 0.05) -> DriftRepor
     >>> drift(model, fresh + [1, 0]).is_drift
     True
     """
-    from rust_kmeans.workflow._tables import iter_table, values_of
-
     tally = _Tally(model, level)
-    if isinstance(table, str | Path):
-        table = iter_table(table, list(model.names))
-    parts = table if isinstance(table, Iterator) else iter([table])
-    for part in parts:
-        tally.add(values_of(part, model.names))
+    for values in rows_of(table, model.names):
+        tally.add(values)
     return tally.report()
 
 
@@ -315,7 +326,7 @@ class _Tally:
 
     def add(self, values: _Vector, labels: NDArray[np.int32] | None = None) -> None:
         preparation = self._model.preparation
-        usable = usable_rows(preparation, values)
+        usable = kept(preparation, values)
         self._n_left_out += int(len(values) - usable.sum())
         if not usable.all():
             values, labels = values[usable], None if labels is None else labels[usable]

@@ -203,28 +203,6 @@ class StatisticsBuilder:
         self._sample.add(np.column_stack([values, distances, margins]))
 
 
-def usable_rows(preparation: Preparation, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which rows a fit would use: no outliers, and no values that are infinite or missing for good.
-
-    Parameters
-    ----------
-    preparation : Preparation
-        With the limits of outliers, and what missing values count as.
-    values : ndarray of shape (n_samples, n_features), float64
-        The columns, in their units; NaN is missing.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,), bool
-        False for rows to leave out.
-    """
-    usable = preparation.inliers(values) & ~np.isinf(values).any(axis=1)
-    refused = np.isnan(preparation.fill)
-    if refused.any():
-        usable &= ~np.isnan(values[:, refused]).any(axis=1)
-    return usable
-
-
 class _Sample:
     """A random sample of rows without replacement: every row draws a number, the smallest ones stay.
 

@@ -212,10 +212,10 @@ def test_names_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize(("dtype", "scale"), models())
 def test_the_graph_of_a_model_gives_the_same_labels_and_distances(dtype: Dtype, scale: str) -> None:
     # Far from zero float32 has few digits left: the graph takes rows in float64.
-    values = gaps(blobs(500) + [0, 1e6, 0])
+    values = gaps(blobs(500) + np.array([0, 1e6, 0]))
     model = model_of(dtype, scale, values)
     session = onnxruntime.InferenceSession(to_onnx(model), providers=["CPUExecutionProvider"])
-    new = away_from_ties(model, gaps(blobs(5000, seed=1) * 1.5 + [0, 1e6, 0]))
+    new = away_from_ties(model, gaps(blobs(5000, seed=1) * 1.5 + np.array([0, 1e6, 0])))
     labels, distances = session.run(["label", "scores"], {"X": new})
     expected = model.predict(new)
     np.testing.assert_array_equal(labels, expected.labels)

@@ -84,7 +84,11 @@ class DriftReport:
                 name: getattr(self, name)
                 for name in ("is_drift", "verdict", "n_samples", "n_left_out", "level")
             },
-            **{name: table.to_dict("records") for name, table in tables.items()},
+            # JSON has no NaN.
+            **{
+                name: table.astype(object).where(table.notna(), None).to_dict("records")
+                for name, table in tables.items()
+            },
         }
 
 

@@ -1,4 +1,4 @@
-"""A drift report as a figure: quantiles of every column and shares of clusters, training rows beside new ones."""
+"""A drift report as a figure: quantiles of columns and shares of clusters, training rows beside new ones."""
 
 from __future__ import annotations
 

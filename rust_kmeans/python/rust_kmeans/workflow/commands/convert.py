@@ -1,4 +1,4 @@
-"""`rust-kmeans export` and `rust-kmeans import`: models to and from other libraries, as files that run no code."""
+"""`rust-kmeans export` and `import`: models to and from other libraries, as files that run no code."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _skops() -> ModuleType:
     try:
         import skops.io
     except ModuleNotFoundError as error:
-        msg = f"no module '{error.name}', which reads and writes scikit-learn's estimators as data: pip install skops."
+        msg = f"no module '{error.name}', which keeps scikit-learn's estimators as data: pip install skops."
         raise WorkflowError(msg) from error
     module: ModuleType = skops.io
     return module
@@ -95,8 +95,8 @@ def _estimator(file: Path) -> Any:  # noqa: ANN401  # whatever the file holds
         raise WorkflowError(msg)
     if not zipfile.is_zipfile(file):
         msg = (
-            f"{file} is no skops file, or a damaged one: save the estimator by skops.io.dump. A pickle is never "
-            "opened here, as it could run any code."
+            f"{file} is no skops file, or a damaged one: save the estimator by skops.io.dump. A pickle is "
+            "never opened here, as it could run any code."
         )
         raise WorkflowError(msg)
     try:

@@ -1,4 +1,4 @@
-"""`rust-kmeans drift`: whether new rows are still of the kind that a model was fitted to, for people and schedulers."""
+"""`rust-kmeans drift`: whether new rows are still of the kind that a model was fitted to."""
 
 from __future__ import annotations
 

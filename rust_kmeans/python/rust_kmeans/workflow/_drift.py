@@ -26,6 +26,10 @@ SHARE_EFFECT: Final = 0.02
 
 _Vector = NDArray[np.float64]
 
+#: What fitting explains of a shift between training rows and fresh ones, in parts of `_Tally._freedom`.
+_DISTANCE_ALLOWANCE = 0.25
+_MARGIN_ALLOWANCE = 0.4
+_FAR_ALLOWANCE = 0.1
 #: Rows beyond this quantile of the training distances are far.
 _FAR = 0.99
 #: Bins of the population stability index, and rows that each must have if all were of one kind.
@@ -127,8 +131,14 @@ def drift(model: ClusterModel, table: Any, *, level: float = 0.05) -> DriftRepor
     -----
     The training rows are known by their quantiles only, at steps of 0.002. Tests take the training
     distribution that is nearest to the new one of all that have these quantiles, ties included: a distance is
-    never overstated. Centers lie nearer to the rows they were fitted to than to others, by a factor of
-    (c - 1) / c for the mean of c rows; distances count as larger, and margins as smaller, only beyond that.
+    never overstated.
+
+    Centers lie nearer to the rows they were fitted to than to fresh ones, and margins are wider there. That is
+    no drift: distances count as larger, and margins as smaller, only beyond what fitting explains. That is a
+    factor of (c - 1) / c of a distance to the mean of c rows, and, as partitions fit their rows beyond that,
+    s = sqrt(n_clusters * n_features / n_samples) of the fit times 0.25 of a KS distance of distances, 0.4 of
+    one of margins, and 0.1 of the share of far rows. The three are bounds over simulated fits to rows without
+    clusters (normal, uniform and heavy-tailed, 2 to 30 columns, 2 to 100 clusters, 1,000 and 10,000 rows).
 
     References
     ----------
@@ -327,6 +337,8 @@ class _Tally:
         # its own center, which says nothing of how far others are.
         pulled = np.maximum(statistics.counts, 2)
         self._factors = np.where(statistics.counts > 0, (pulled - 1) / pulled, 1.0)
+        # How free a fit is to follow its rows: numbers that are fitted to a row.
+        self._freedom = np.sqrt(model.centers.size / statistics.n_samples)
 
     def add(self, values: _Vector, labels: NDArray[np.int32] | None = None) -> None:
         preparation = self._model.preparation
@@ -416,10 +428,14 @@ class _Tally:
         tests.append(_psi("", "cluster shares", statistics.counts.astype(np.float64), self._counts))
         n_sampled = statistics.n_sampled
         if self._n_samples:
-            tests.append(_ks("", "distance", self._less_distances, self._distances, n_sampled))
+            allowance = _DISTANCE_ALLOWANCE * self._freedom
+            distances = self._less_distances, self._distances
+            tests.append(_ks("", "distance", *distances, n_sampled, if_larger=allowance))
             tests.append(self._far_rows())
             if self._model.n_clusters > 1:
-                tests.append(_ks("", "margin", self._margins, self._more_margins, n_sampled))
+                allowance = _MARGIN_ALLOWANCE * self._freedom
+                margins = self._margins, self._more_margins
+                tests.append(_ks("", "margin", *margins, n_sampled, if_smaller=allowance))
         left_out = statistics.n_left_out, statistics.n_samples + statistics.n_left_out
         if statistics.n_left_out + self._n_left_out:
             tests.append(
@@ -435,8 +451,9 @@ class _Tally:
         at = int(np.searchsorted(statistics.probabilities, _FAR))
         n_far = self._less_distances.n_above(float(statistics.distances[at]))
         n_training = statistics.n_sampled
-        # As many as the quantile allows for.
-        n_training_far = int(n_training * (1 - statistics.probabilities[at]))
+        # As many as the quantile and the fit allow for.
+        expected = 1 - statistics.probabilities[at] + _FAR_ALLOWANCE * self._freedom
+        n_training_far = int(n_training * min(expected, 1))
         share = n_far / self._n_samples
         p_value = hypergeom.sf(
             n_far - 1, n_training + self._n_samples, n_training_far + n_far, self._n_samples
@@ -489,21 +506,35 @@ class _Tally:
         return f" So few rows could not have shown a shift below a KS distance of {least:.2f}."
 
 
-def _ks(feature: str, name: str, smaller: _Column, larger: _Column, n_training: int) -> _Test:
+def _ks(
+    feature: str,
+    name: str,
+    smaller: _Column,
+    larger: _Column,
+    n_training: int,
+    *,
+    if_larger: float = 0.0,
+    if_smaller: float = 0.0,
+) -> _Test:
     """Return the two-sample test of Kolmogorov and Smirnov.
 
-    `smaller` and `larger` are the same new values, or bounds of them.
+    `smaller` and `larger` are the same new values, or bounds of them; `if_larger` and `if_smaller` are what a
+    distance has to be above if new values are larger, or smaller, than the training values.
     """
     from scipy.stats import kstwo
 
-    distance = 0.0
-    # New values may be larger than the training values only if even the smaller bounds are, and so on.
-    for new, (least, _) in zip(smaller.shares(), (smaller.below, smaller.up_to), strict=True):
-        distance = max(distance, float((least - new).max()))
-    for new, (_, most) in zip(larger.shares(), (larger.below, larger.up_to), strict=True):
-        distance = max(distance, float((new - most).max()))
-    p_value = float(kstwo.sf(distance, _effective(n_training, smaller.n)))
-    return _Test(feature, name, distance, p_value, distance, KS_EFFECT)
+    # New values are larger only if even the smaller bounds are, and smaller only if even the larger ones are.
+    above = max(
+        float((least - new).max())
+        for new, (least, _) in zip(smaller.shares(), (smaller.below, smaller.up_to), strict=True)
+    )
+    below = max(
+        float((new - most).max())
+        for new, (_, most) in zip(larger.shares(), (larger.below, larger.up_to), strict=True)
+    )
+    effect = max(above - if_larger, below - if_smaller, 0.0)
+    p_value = float(kstwo.sf(effect, _effective(n_training, smaller.n)))
+    return _Test(feature, name, max(above, below, 0.0), p_value, effect, KS_EFFECT)
 
 
 def _effective(n_training: int, n_new: int) -> int:

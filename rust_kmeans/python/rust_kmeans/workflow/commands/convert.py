@@ -16,8 +16,8 @@ from rust_kmeans.workflow.commands._console import console
 if TYPE_CHECKING:
     from types import ModuleType
 
-#: Our own estimators, which skops does not know.
-_TRUSTED = {"rust_kmeans._kmeans.KMeans", "rust_kmeans._minibatch.MiniBatchKMeans"}
+#: What skops does not know to be harmless: our own estimators, and the dtype that an imputer keeps.
+_TRUSTED = {"numpy.dtype", "rust_kmeans._kmeans.KMeans", "rust_kmeans._minibatch.MiniBatchKMeans"}
 
 
 class Target(StrEnum):

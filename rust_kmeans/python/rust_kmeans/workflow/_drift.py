@@ -133,12 +133,13 @@ def drift(model: ClusterModel, table: Any, *, level: float = 0.05) -> DriftRepor
     distribution that is nearest to the new one of all that have these quantiles, ties included: a distance is
     never overstated.
 
-    Centers lie nearer to the rows they were fitted to than to fresh ones, and margins are wider there. That is
-    no drift: distances count as larger, and margins as smaller, only beyond what fitting explains. That is a
-    factor of (c - 1) / c of a distance to the mean of c rows, and, as partitions fit their rows beyond that,
-    s = sqrt(n_clusters * n_features / n_samples) of the fit times 0.25 of a KS distance of distances, 0.4 of
-    one of margins, and 0.1 of the share of far rows. The three are bounds over simulated fits to rows without
-    clusters (normal, uniform and heavy-tailed, 2 to 30 columns, 2 to 100 clusters, 1,000 and 10,000 rows).
+    Centers lie nearer to the rows they were fitted to than to fresh ones, and margins are wider there, which
+    is no drift. So distances count as larger, and margins as smaller, only beyond what fitting explains: a
+    factor of (c - 1) / c of the distance to a mean of c rows; and, as a partition follows its rows further,
+    with s = sqrt(n_clusters * n_features / n_samples) of the fit, 0.25 s of the KS distance of distances,
+    0.4 s of that of margins and 0.1 s of the share of far rows. The three bound what simulated fits showed to
+    rows without clusters (normal, uniform, heavy-tailed; 2 to 30 columns, 2 to 100 clusters, 1,000 and 10,000
+    rows).
 
     References
     ----------

@@ -11,6 +11,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import sklearn.cluster
+from numpy.typing import NDArray
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, PowerTransformer, RobustScaler, StandardScaler
@@ -38,7 +39,7 @@ def gaps(values: Values) -> Values:
 
 def away_from_ties(model: ClusterModel, values: Values) -> Values:
     found = model.predict(values)
-    return values[found.margins > 1e-5 * (1 + found.distances.min(axis=1))]
+    return np.asarray(values[found.margins > 1e-5 * (1 + found.distances.min(axis=1))])
 
 
 def models() -> list[Any]:
@@ -127,7 +128,7 @@ def test_a_pipeline_becomes_a_model_with_the_same_labels(scaler: Any, library: A
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_an_estimator_alone_becomes_a_model_in_its_dtype(dtype: type, tmp_path: Any) -> None:
-    values = blobs(300).astype(dtype)
+    values: NDArray[Any] = blobs(300).astype(dtype)
     for library in (sklearn.cluster, rust_kmeans):
         estimator = library.KMeans(4, n_init=1, random_state=0).fit(
             pd.DataFrame(values, columns=["a", "b", "c"])

@@ -105,7 +105,7 @@ def test_a_fit_of_many_clusters_to_few_rows_without_any_is_no_drift_of_fresh_row
 
 
 def shifted(values: Values) -> Values:
-    return values + np.array([0.5 * 3.0, 0, 0])
+    return np.asarray(values + np.array([0.5 * 3.0, 0, 0]))
 
 
 def lost_cluster(values: Values) -> Values:
@@ -114,7 +114,7 @@ def lost_cluster(values: Values) -> Values:
 
 def wider(values: Values) -> Values:
     middle = values.mean(axis=0)
-    return middle + (values - middle) * [1, np.sqrt(2), 1]
+    return np.asarray(middle + (values - middle) * [1, np.sqrt(2), 1])
 
 
 def some_missing(values: Values) -> Values:

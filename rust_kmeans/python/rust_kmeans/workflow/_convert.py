@@ -46,7 +46,8 @@ def to_sklearn(model: ClusterModel) -> Pipeline:
     sklearn.pipeline.Pipeline
         The steps "imputer" (if missing values are filled), "scaler" (if values are scaled) and "kmeans"; it
         takes data frames with the columns of the model. It computes in float64: where the features of the
-        model are float32, a row nearer to a tie than their rounding may get the other label.
+        model are float32, a row nearer to a tie than their rounding may get the other label. The limits of
+        outliers, which decide what a fit leaves out and no label, are not in it.
 
     Raises
     ------

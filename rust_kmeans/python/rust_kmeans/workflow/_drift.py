@@ -269,33 +269,29 @@ class _Column:
             np.where(first > 0, probabilities[first], 0.0),
         )
         self.up_to = probabilities[last], probabilities[np.minimum(last + 1, ends)]
-        # Even places are between values, odd ones are the values.
-        self._counts = np.zeros(2 * len(self.values) + 1, dtype=np.int64)
+        self._n_below = np.zeros(len(self.values), dtype=np.int64)
+        self._n_up_to = np.zeros(len(self.values), dtype=np.int64)
+        self.n = 0
         self.lowest, self.highest = np.inf, -np.inf
-
-    @property
-    def n(self) -> int:
-        """How many values were counted."""
-        return int(self._counts.sum())
 
     def add(self, values: _Vector) -> None:
         if not len(values):
             return
-        places = np.searchsorted(self.values, values)
-        is_value = self.values[np.minimum(places, len(self.values) - 1)] == values
-        self._counts += np.bincount(2 * places + is_value, minlength=len(self._counts))
-        self.lowest = min(self.lowest, float(values.min()))
-        self.highest = max(self.highest, float(values.max()))
+        # Finding the few quantiles among many values takes less than the other way round.
+        ordered = np.sort(values)
+        self._n_below += np.searchsorted(ordered, self.values, "left")
+        self._n_up_to += np.searchsorted(ordered, self.values, "right")
+        self.n += len(ordered)
+        self.lowest = min(self.lowest, float(ordered[0]))
+        self.highest = max(self.highest, float(ordered[-1]))
 
     def shares(self) -> tuple[_Vector, _Vector]:
         """Return the share of new values below each training quantile, and up to it."""
-        shares = np.cumsum(self._counts) / max(self.n, 1)
-        return shares[:-1:2], shares[1::2]
+        return self._n_below / max(self.n, 1), self._n_up_to / max(self.n, 1)
 
     def n_above(self, value: float) -> int:
         """Return how many new values are above a training quantile."""
-        place = int(np.searchsorted(self.values, value))
-        return int(self._counts[2 * place + 2 :].sum())
+        return self.n - int(self._n_up_to[np.searchsorted(self.values, value)])
 
     def new_quantiles(self, probabilities: tuple[float, ...]) -> _Vector:
         """Return about the quantiles of the new values."""
@@ -305,7 +301,8 @@ class _Column:
         lowest, highest = min(self.lowest, self.values[0]), max(self.highest, self.values[-1])
         at = np.concatenate([[lowest], np.repeat(self.values, 2), [highest]])
         shares = np.concatenate([[0.0], np.column_stack([below, up_to]).ravel(), [1.0]])
-        return np.clip(np.interp(probabilities, shares, at), self.lowest, self.highest)
+        found: _Vector = np.clip(np.interp(probabilities, shares, at), self.lowest, self.highest)
+        return found
 
 
 class _Tally:

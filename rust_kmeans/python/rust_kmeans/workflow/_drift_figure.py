@@ -36,6 +36,7 @@ def drift_figure(report: DriftReport) -> Figure:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     alarms = report.table[report.table["verdict"] == "drift"]
     names = list(dict.fromkeys([*alarms["feature"], *report.quantiles["feature"]]))
@@ -46,11 +47,13 @@ def drift_figure(report: DriftReport) -> Figure:
     FigureCanvasAgg(figure)
     panels: Any = figure.subplots(n_rows, _ACROSS, squeeze=False).ravel()
     _draw_shares(panels[0], report, "cluster shares" in set(alarms["test"]))
+    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     for panel, name in zip(panels[1:], names, strict=False):
         _draw_quantiles(panel, report, name, name in set(alarms["feature"]))
     for panel in panels[len(names) + 1 :]:
         panel.set_axis_off()
-    figure.suptitle("Drift" if report.is_drift else "No drift", parse_math=False)
+    verdict = "Drift" if report.is_drift else "No drift"
+    figure.suptitle(f"{verdict}. Line: 5 % to 95 % of the rows, bar: the middle half, dot: the median.")
     return figure
 
 

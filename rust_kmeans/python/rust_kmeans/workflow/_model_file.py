@@ -33,7 +33,7 @@ _Arrays = dict[str, NDArray[Any]]
 
 _MOST_HEADER_BYTES = 1 << 26
 #: How safetensors names the dtypes that a model may have.
-_DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 #: What files of others begin with, and what to do with them.
 _FOREIGN = (
     (b"PK\x03\x04", "a zip archive (npz, skops, PyTorch or the like)"),
@@ -144,7 +144,9 @@ def _read(path: Path) -> tuple[dict[str, Any], _Arrays]:
         envelope = _envelope(path, head)
         rest = file.read()
     try:
-        found = deserialize(start + head + rest)
+        found: list[tuple[str, dict[str, Any]]] = deserialize(  # type: ignore[no-untyped-call]
+            start + head + rest
+        )
     except SafetensorError as error:
         raise _damaged(path, "its size or its header is wrong") from error
     arrays = {}

@@ -1,0 +1,43 @@
+"""`rust-kmeans explain`: what the clusters of a model are, in words, as a page and as tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def explain(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `fit` stored.")],
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV, Parquet or npy: the rows of the fit.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FOLDER|PAGE.html", help="A page, or a folder for a page and CSV files."
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FOLDER", help="A folder for the CSV files.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Draws the rows of the projection.", min=0)] = 0,
+) -> None:
+    """Tell in words, figures and tables what sets the clusters of a model apart."""
+    from rust_kmeans.workflow import _explain, _model_file, _page
+    from rust_kmeans.workflow._cards import cards
+
+    console = Console(highlight=False, soft_wrap=True)
+    explanation = _explain.explain(_model_file.load_model(model), table, random_state=seed)
+    for card in cards(explanation):
+        console.print(card.text, markup=False)
+    is_page = out is not None and out.suffix.lower() in {".html", ".htm"}
+    folders = {folder for folder in (None if is_page else out, csv) if folder is not None}
+    written = [path for folder in sorted(folders) for path in _explain.write_tables(explanation, folder)]
+    if out is not None:
+        page = out if is_page else out / "explanation.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        _page.write_page(explanation, page)
+        written.append(page)
+    for path in written:
+        console.print(f"wrote {path}", markup=False)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from rust_kmeans.workflow._explain import Explanation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Features that a card names at most.
 MAX_TRAITS = 5
@@ -79,7 +82,7 @@ class Card:
         return " ".join([first, *self.remarks])
 
 
-def cards(explanation: Explanation) -> list[Card]:
+def describe_clusters(explanation: Explanation) -> list[Card]:
     """Describe each cluster in plain words.
 
     Parameters

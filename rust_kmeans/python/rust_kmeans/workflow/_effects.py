@@ -48,12 +48,26 @@ class Effect(NamedTuple):
     high: Array
 
 
-class Test(NamedTuple):
-    """A statistic, its degrees of freedom and its p-value, each an array; NaN where there is no test."""
+class FTest(NamedTuple):
+    """A ratio of variances, its degrees of freedom between and within clusters, its p-value.
+
+    Each of shape (n_features,); NaN where there is no test.
+    """
 
     statistic: Array
     freedom: Array
     freedom_within: Array
+    p_value: Array
+
+
+class TTest(NamedTuple):
+    """A difference in standard errors, its degrees of freedom, its p-value.
+
+    Each of shape (n_pairs, n_features); NaN where there is no test.
+    """
+
+    statistic: Array
+    freedom: Array
     p_value: Array
 
 
@@ -107,17 +121,17 @@ def eta_squared(groups: Groups) -> Array:
     NaN for columns that are constant or without values.
     """
     between, within = _sums(groups)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(invalid="ignore"):
         return between / (between + within)
 
 
-def anova(groups: Groups) -> Test:
+def anova(groups: Groups) -> FTest:
     """Return Fisher's analysis of variance of each column over the clusters; it assumes equal spreads.
 
     Returns
     -------
-    Test
-        Each of shape (n_features,); NaN for columns with values in fewer than two clusters, without spread
+    FTest
+        NaN for columns with values in fewer than two clusters, without spread
         within clusters, or with no more values than clusters.
     """
     between, within = _sums(groups)
@@ -130,7 +144,7 @@ def anova(groups: Groups) -> Test:
     return _as_test(usable, statistic, freedom, freedom_within)
 
 
-def welch_anova(groups: Groups) -> Test:
+def welch_anova(groups: Groups) -> FTest:
     """Return Welch's analysis of variance (Biometrika 38, 1951), which lets each cluster have its own spread.
 
     Clusters with fewer than two values of a column, or equal ones only, have no variance to weigh by and take
@@ -138,8 +152,8 @@ def welch_anova(groups: Groups) -> Test:
 
     Returns
     -------
-    Test
-        Each of shape (n_features,); NaN for columns with fewer than two clusters that take part.
+    FTest
+        NaN for columns with fewer than two clusters that take part.
     """
     taking_part = ~no_variance(groups)
     n_used = taking_part.sum(axis=0)
@@ -168,7 +182,7 @@ def no_variance(groups: Groups) -> NDArray[np.bool_]:
     return without
 
 
-def pairwise(groups: Groups, first: NDArray[np.intp], second: NDArray[np.intp]) -> Test:
+def pairwise(groups: Groups, first: NDArray[np.intp], second: NDArray[np.intp]) -> TTest:
     """Return Welch's t-test (Biometrika 34, 1947) of each column between pairs of clusters, two-sided.
 
     Parameters
@@ -180,9 +194,9 @@ def pairwise(groups: Groups, first: NDArray[np.intp], second: NDArray[np.intp]) 
 
     Returns
     -------
-    Test
-        Each of shape (n_pairs, n_features); `freedom_within` holds Satterthwaite's degrees of freedom. NaN
-        where either cluster has fewer than two values or both have no spread.
+    TTest
+        With Satterthwaite's degrees of freedom; NaN where either cluster has fewer than two values or both
+        have no spread.
     """
     n, m = groups.present[first].astype(float), groups.present[second].astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -190,15 +204,11 @@ def pairwise(groups: Groups, first: NDArray[np.intp], second: NDArray[np.intp]) 
         of_second = groups.squares[second] / (m - 1) / m
         error = of_first + of_second
         statistic = (groups.means[first] - groups.means[second]) / np.sqrt(error)
-        freedom = np.square(error) / (np.square(of_first) / (n - 1) + np.square(of_second) / (m - 1))
+        share = of_first / error
+        freedom = 1 / (np.square(share) / (n - 1) + np.square(1 - share) / (m - 1))
         usable = (n > 1) & (m > 1) & (error > 0)
-        p_value = np.where(usable, 2 * special.stdtr(freedom, -np.abs(statistic)), np.nan)
-    return Test(
-        np.where(usable, statistic, np.nan),
-        np.ones_like(p_value),
-        np.where(usable, freedom, np.nan),
-        p_value,
-    )
+        p_value = 2 * special.stdtr(freedom, -np.abs(statistic))
+    return TTest(*(np.where(usable, one, np.nan) for one in (statistic, freedom, p_value)))
 
 
 def holm(p_values: Array) -> Array:
@@ -249,8 +259,8 @@ def _sums(groups: Groups) -> tuple[Array, Array]:
     return between, within
 
 
-def _as_test(usable: NDArray[np.bool_], statistic: Array, freedom: Array, freedom_within: Array) -> Test:
+def _as_test(usable: NDArray[np.bool_], statistic: Array, freedom: Array, freedom_within: Array) -> FTest:
     """Return an F-test with NaN where it cannot be made."""
     with np.errstate(invalid="ignore"):
         p_value = special.fdtrc(freedom, freedom_within, statistic)
-    return Test(*(np.where(usable, one, np.nan) for one in (statistic, freedom, freedom_within, p_value)))
+    return FTest(*(np.where(usable, one, np.nan) for one in (statistic, freedom, freedom_within, p_value)))

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 
 from rust_kmeans._data import Floats
@@ -22,6 +20,9 @@ from rust_kmeans.workflow._files import write_bytes
 from rust_kmeans.workflow._groups import Groups, grouped
 from rust_kmeans.workflow._model import ClusterModel
 from rust_kmeans.workflow._tables import read_table, values_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Rows that the projection is learned from, at most.
 N_PROJECTED = 50_000
@@ -75,7 +76,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Clusters in numbers, as tables; `cards` makes words of them and `write_page` a page.
+    """Clusters in numbers: `describe_clusters` makes words of them and `write_explanation` a page.
 
     Parameters
     ----------
@@ -136,7 +137,7 @@ class Explanation:
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """All tables by name, as `write_tables` stores them."""
+        """All tables by name, as `write_explanation_tables` stores them."""
         return {name: getattr(self, name) for name in COLUMNS}
 
 
@@ -200,14 +201,14 @@ def explain(
     )
 
 
-def write_tables(explanation: Explanation, folder: Path) -> list[Path]:
+def write_explanation_tables(explanation: Explanation, folder: str | Path) -> list[Path]:
     """Store every table as CSV and a README.txt that tells what their columns are.
 
     Parameters
     ----------
     explanation : Explanation
         Of `explain`.
-    folder : Path
+    folder : str or Path
         Made where it does not exist; files of the same names are replaced.
 
     Returns
@@ -220,6 +221,7 @@ def write_tables(explanation: Explanation, folder: Path) -> list[Path]:
     OSError
         If the folder cannot be written.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     about = "\n\n".join(f"{name}.csv\n{text}" for name, text in COLUMNS.items())
     texts = {
@@ -238,7 +240,7 @@ def _rows_of_the_fit(
     """Return the rows that a fit would keep, and how many it leaves out as outliers and as incomplete."""
     preparation = model.preparation
     dropped = np.isnan(values) & (preparation.missing == "drop")
-    incomplete: NDArray[np.bool_] = dropped.any(axis=1)
+    incomplete = np.asarray(dropped.any(axis=1))
     outliers = ~preparation.inliers(values) & ~incomplete
     kept = ~(incomplete | outliers)
     if not kept.any():
@@ -252,23 +254,30 @@ def _rows_of_the_fit(
 
 
 def _sizes(model: ClusterModel, groups: Groups) -> pd.DataFrame:
+    import pandas as pd
+
+    known = model.statistics.counts.any()
     return pd.DataFrame(
         {
             "cluster": np.arange(groups.n_clusters),
             "n_samples": groups.counts,
             "share": groups.counts / groups.counts.sum(),
-            "share_of_fit": model.statistics.shares,
+            "share_of_fit": model.statistics.shares if known else np.nan,
         }
     )
 
 
 def _centers(model: ClusterModel) -> pd.DataFrame:
+    import pandas as pd
+
     index = pd.RangeIndex(model.n_clusters, name="cluster")
     return pd.DataFrame(model.centers_in_units, index=index, columns=list(model.names))
 
 
 def _cells(groups: Groups, names: tuple[str, ...], columns: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
     """Return a line a cluster and feature, from arrays of shape (n_clusters, n_features)."""
+    import pandas as pd
+
     clusters = np.repeat(np.arange(groups.n_clusters), groups.n_features)
     features = list(names) * groups.n_clusters
     flat = {name: array.ravel() for name, array in columns.items()}
@@ -319,6 +328,8 @@ def _words(effect: _effects.Effect) -> NDArray[np.str_]:
 
 
 def _by_feature(groups: Groups, names: tuple[str, ...]) -> pd.DataFrame:
+    import pandas as pd
+
     share = _effects.eta_squared(groups)
     columns: dict[str, Any] = {"feature": list(names), "eta_squared": share}
     for prefix, test in (("", _effects.anova(groups)), ("welch_", _effects.welch_anova(groups))):
@@ -354,6 +365,8 @@ def _reasons_of_features(groups: Groups) -> Iterator[str]:
 
 def _tests(groups: Groups, names: tuple[str, ...], order: list[int]) -> pd.DataFrame:
     """Return the pairwise tests, features in this order."""
+    import pandas as pd
+
     k = groups.n_clusters
     pairs = list(combinations(range(k), 2)) if k * (k - 1) // 2 * groups.n_features <= MAX_TESTS else []
     first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
@@ -372,7 +385,7 @@ def _tests(groups: Groups, names: tuple[str, ...], order: list[int]) -> pd.DataF
     columns = {
         "difference": groups.means[first] - groups.means[second],
         "t": test.statistic,
-        "df": test.freedom_within,
+        "df": test.freedom,
         "p_value": test.p_value,
         "p_adjusted": adjusted,
         "reason": reasons,
@@ -394,6 +407,9 @@ def _projection(
     n_points: int,
     random_state: int | np.random.RandomState | None,
 ) -> Projection | None:
+    # Slow to import, for a command that only prints its help.
+    from sklearn.decomposition import PCA
+
     if features.shape[1] < 2:
         return None
     random = check_random_state(random_state)

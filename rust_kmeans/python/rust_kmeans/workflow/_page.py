@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rust_kmeans.workflow import _figures
-from rust_kmeans.workflow._cards import Card, cards, percent, plain, rows
+from rust_kmeans.workflow._cards import Card, describe_clusters, percent, plain, rows
 from rust_kmeans.workflow._effects import CIRCULAR, CONFIDENCE, LARGE, MEDIUM, SMALL
 from rust_kmeans.workflow._explain import MAX_TESTS, Explanation
 from rust_kmeans.workflow._files import write_bytes
 
 PARTS = Path(__file__).resolve().parent / "page"
-#: What a page can hold and a person read; the files of `write_tables` hold all.
+#: What a page can hold and a person read; the files of `write_explanation_tables` hold all.
 MAX_CLUSTERS, MAX_FEATURES, MAX_LINES = 12, 24, 300
 #: Arrows and shade of an effect of each size.
 LEVELS = {"small": 1, "medium": 2, "large": 3}
 
 
-def write_page(explanation: Explanation, path: Path) -> None:
+def write_explanation(explanation: Explanation, path: str | Path) -> None:
     """Write an explanation as one HTML file: readable offline, without scripts, in the dark and on a phone.
 
     Of more than 24 columns or 12 clusters the page shows those that matter most and says so.
@@ -33,7 +33,7 @@ def write_page(explanation: Explanation, path: Path) -> None:
     ----------
     explanation : Explanation
         Of `explain`.
-    path : Path
+    path : str or Path
         The file; what it held is replaced.
 
     Raises
@@ -46,7 +46,7 @@ def write_page(explanation: Explanation, path: Path) -> None:
 
 
 def page(explanation: Explanation) -> str:
-    """Return the page that `write_page` writes: the same bytes for the same explanation."""
+    """Return the page that `write_explanation` writes: the same bytes for the same explanation."""
     clusters = _clusters(explanation)
     features = [explanation.names.index(name) for name in explanation.features["feature"][:MAX_FEATURES]]
     sections = [
@@ -128,7 +128,7 @@ def _details(explanation: Explanation) -> list[str]:
 
 
 def _cards_section(explanation: Explanation, clusters: Sequence[int]) -> str:
-    described = cards(explanation)
+    described = describe_clusters(explanation)
     counts = explanation.groups.counts
     ordered = sorted(clusters, key=lambda cluster: (-counts[cluster], cluster))
     note = (
@@ -256,8 +256,8 @@ def _columns_section(explanation: Explanation, clusters: Sequence[int], features
     return (
         '<p class="note">A histogram and a box for each cluster, from all of its rows; the highest bars '
         "of all clusters are equally high. The box spans the middle half, its thick line is the median, "
-        "whiskers reach over the middle nine tenths. The axis spans what lies between the quantiles 0.5 % and "
-        f'99.5 % of the column; what lies beyond is not drawn.</p><div class="panels">{figures}</div>'
+        "whiskers reach over the middle nine tenths. The axis spans what lies between the quantiles 0.5 % "
+        f'and 99.5 % of the column; what lies beyond is not drawn.</p><div class="panels">{figures}</div>'
     )
 
 

@@ -8,6 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from rust_kmeans.workflow._cards import describe_clusters
+from rust_kmeans.workflow._explain import explain as explain_clusters
+from rust_kmeans.workflow._explain import write_explanation_tables
+from rust_kmeans.workflow._model_file import load_model
+from rust_kmeans.workflow._page import write_explanation
+
 
 def explain(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `fit` stored.")],
@@ -24,20 +30,17 @@ def explain(
     seed: Annotated[int, typer.Option("--seed", help="Draws the rows of the projection.", min=0)] = 0,
 ) -> None:
     """Tell in words, figures and tables what sets the clusters of a model apart."""
-    from rust_kmeans.workflow import _explain, _model_file, _page
-    from rust_kmeans.workflow._cards import cards
-
     console = Console(highlight=False, soft_wrap=True)
-    explanation = _explain.explain(_model_file.load_model(model), table, random_state=seed)
-    for card in cards(explanation):
+    explanation = explain_clusters(load_model(model), table, random_state=seed)
+    for card in describe_clusters(explanation):
         console.print(card.text, markup=False)
     is_page = out is not None and out.suffix.lower() in {".html", ".htm"}
     folders = {folder for folder in (None if is_page else out, csv) if folder is not None}
-    written = [path for folder in sorted(folders) for path in _explain.write_tables(explanation, folder)]
+    written = [path for folder in sorted(folders) for path in write_explanation_tables(explanation, folder)]
     if out is not None:
         page = out if is_page else out / "explanation.html"
         page.parent.mkdir(parents=True, exist_ok=True)
-        _page.write_page(explanation, page)
+        write_explanation(explanation, page)
         written.append(page)
     for path in written:
         console.print(f"wrote {path}", markup=False)

@@ -416,13 +416,21 @@ def _projection(
     n_projected = min(len(features), N_PROJECTED)
     chosen = random.permutation(len(features))[:n_projected]
     sample = features[chosen].astype(np.float64)
-    if len(sample) < 2 or not np.ptp(sample, axis=0).any():
+    # Centered and of size 1 at most: the covariance that scikit-learn takes is then free of large offsets.
+    middle = sample.mean(axis=0)
+    unit = float(np.abs(sample - middle).max())
+    if unit == 0 or len(sample) < 2:
         return None
-    components = PCA(n_components=2, random_state=random).fit(sample)
+    components = PCA(n_components=2, random_state=random).fit((sample - middle) / unit)
+
+    def projected(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        plane: NDArray[np.float64] = components.transform((rows - middle) / unit) * unit
+        return plane
+
     return Projection(
-        points=components.transform(sample[:n_points]),
+        points=projected(sample[:n_points]),
         labels=labels[chosen[:n_points]],
-        centers=components.transform(centers.astype(np.float64)),
+        centers=projected(centers.astype(np.float64)),
         explained=components.explained_variance_ratio_,
         n_projected=n_projected,
     )

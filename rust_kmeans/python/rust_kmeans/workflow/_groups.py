@@ -130,7 +130,8 @@ def _edges(column: NDArray[np.float64]) -> NDArray[np.float64]:
     present = column[~np.isnan(column)]
     if not present.size:
         return np.array([0.0, 1.0])
-    low, high = np.quantile(present, SPAN)
+    # Values of the column themselves, so that of a few none lies outside.
+    low, high = np.quantile(present, SPAN[0], method="lower"), np.quantile(present, SPAN[1], method="higher")
     if low == high:
         low, high = present.min(), present.max()
     whole = bool((present == np.floor(present)).all()) and high - low < 2.0**52

@@ -42,13 +42,13 @@ def groups(rows: tuple[Values, NDArray[np.int32]]) -> Groups:
 def cell(rows: tuple[Values, NDArray[np.int32]], cluster: int, feature: int) -> Values:
     """Return the values of a column in a cluster that are not missing."""
     values, labels = rows
-    column = values[labels == cluster, feature]
+    column: Values = values[labels == cluster, feature]
     return column[~np.isnan(column)]
 
 
 def outside(rows: tuple[Values, NDArray[np.int32]], cluster: int, feature: int) -> Values:
     values, labels = rows
-    column = values[labels != cluster, feature]
+    column: Values = values[labels != cluster, feature]
     return column[~np.isnan(column)]
 
 

@@ -351,9 +351,9 @@ def test_a_card_of_noise_claims_nothing() -> None:
 
 
 def test_a_card_tells_of_values_that_are_missing_here_and_not_elsewhere() -> None:
-    table = np.array([[0.0, np.nan]] * 40 + [[9.0, 1.0]] * 60)
-    cards = describe_clusters(explain(model_at([[0.0, 0.0], [9.0, 1.0]], ("a", "tip")), table))
-    assert "tip is missing in 100 % of its rows, against 0 % of the others." in cards[0].remarks
+    table = np.array([[0.0, np.nan, np.nan]] * 40 + [[9.0, 1.0, 1.0]] * 60)
+    cards = describe_clusters(explain(model_at([[0.0] * 3, [9.0, 1.0, 1.0]], ("a", "tip", "toll")), table))
+    assert "Missing in 100 % of its rows, against 0 % of the others: tip, toll." in cards[0].remarks
 
 
 def test_a_card_of_an_empty_cluster_says_so() -> None:

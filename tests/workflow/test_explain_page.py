@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-from rust_kmeans.workflow import Explanation, explain, write_explanation, write_explanation_tables
+from rust_kmeans.workflow import Explanation, explain, write_explanation
 from rust_kmeans.workflow._effects import CIRCULAR
 from rust_kmeans.workflow._page import MAX_CLUSTERS, MAX_FEATURES, page
 from tests.browsers import CONTRAST, DESK, PHONE, Watched
@@ -107,14 +107,6 @@ def test_the_caveat_stands_beside_each_table_of_p_values(explanation: Explanatio
 
 def test_the_same_rows_make_the_same_bytes() -> None:
     assert page(explained(500, 3, 3)) == page(explained(500, 3, 3))
-
-
-def test_a_name_with_half_a_surrogate_pair_is_written_too(tmp_path: Path) -> None:
-    found = explained(100, 2, 2, ("\ud800", "b"))
-    write_explanation(found, tmp_path / "page.html")
-    write_explanation_tables(found, tmp_path)
-    for name in ("page.html", "features.csv"):
-        assert "\\ud800" in (tmp_path / name).read_text(encoding="utf-8")
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, explanation: Explanation) -> None:

@@ -180,7 +180,7 @@ def _on_others(explanation: Explanation, count: int, n_found: int, n_shown: int)
 
 
 def _on_missing(explanation: Explanation, cluster: int) -> list[str]:
-    """Return a sentence for each column that is missing far more or less often than elsewhere."""
+    """Return sentences on columns that are missing far more or less often than elsewhere."""
     groups = explanation.groups
     absent = groups.counts[:, None] - groups.present
     inside, outside = groups.counts[cluster], groups.counts.sum() - groups.counts[cluster]
@@ -188,8 +188,8 @@ def _on_missing(explanation: Explanation, cluster: int) -> list[str]:
         return []
     here = absent[cluster] / inside
     elsewhere = (absent.sum(axis=0) - absent[cluster]) / outside
-    return [
-        f"{explanation.names[feature]} is missing in {percent(here[feature])} of its rows, against "
-        f"{percent(elsewhere[feature])} of the others."
-        for feature in np.flatnonzero(np.abs(here - elsewhere) >= MISSING_GAP)[:MAX_TRAITS]
-    ]
+    columns: dict[str, list[str]] = {}
+    for feature in np.flatnonzero(np.abs(here - elsewhere) >= MISSING_GAP)[:MAX_TRAITS]:
+        shares = f"{percent(here[feature])} of its rows, against {percent(elsewhere[feature])} of the others"
+        columns.setdefault(shares, []).append(explanation.names[feature])
+    return [f"Missing in {shares}: {', '.join(names)}." for shares, names in columns.items()]

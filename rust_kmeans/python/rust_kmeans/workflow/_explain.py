@@ -229,8 +229,7 @@ def write_explanation_tables(explanation: Explanation, folder: str | Path) -> li
         for name, frame in explanation.tables.items()
     }
     for name, text in {**texts, "README.txt": about + "\n"}.items():
-        # A column's name may hold half of a surrogate pair, which no encoding has.
-        write_bytes(folder / name, text.encode(errors="backslashreplace"))
+        write_bytes(folder / name, text.encode())
     return sorted(folder / name for name in (*texts, "README.txt"))
 
 

@@ -41,8 +41,7 @@ def write_explanation(explanation: Explanation, path: str | Path) -> None:
     OSError
         If it cannot be written.
     """
-    # A column's name may hold half of a surrogate pair, which no encoding has.
-    write_bytes(path, page(explanation).encode(errors="backslashreplace"))
+    write_bytes(path, page(explanation).encode())
 
 
 def page(explanation: Explanation) -> str:

@@ -325,7 +325,7 @@ def test_a_card_says_what_sets_its_cluster_apart() -> None:
     means = table[690:, 0].mean(), table[:690, 0].mean()
     assert card.text == (
         "Cluster 1, 31 % of rows (310): on average much higher trip_distance "
-        f"({means[0]:.1f} against {means[1]:.1f}). Hardly differing, or not for sure: 1 of 2 columns."
+        f"({means[0]:.1f} against {means[1]:.1f}). Hardly different, or too few rows to tell: 1 of 2 columns."
     )
 
 

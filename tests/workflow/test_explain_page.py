@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from playwright.sync_api import Browser
 
 from rust_kmeans.workflow import Explanation, explain, write_explanation
 from rust_kmeans.workflow._effects import CIRCULAR
+from rust_kmeans.workflow._figures import LABEL, scatter
 from rust_kmeans.workflow._page import MAX_CLUSTERS, MAX_FEATURES, page
 from tests.browsers import CONTRAST, DESK, PHONE, Watched
 from tests.workflow.models import blobs, fitted, prepared
@@ -170,6 +174,20 @@ def test_a_browser_shows_all_of_it_offline_without_scripts_and_sideways_scrollin
     assert [url for url in watched.requests if not url.startswith(("file:", "data:"))] == []
     assert watched.complaints == []
     context.close()
+
+
+def test_no_label_of_a_center_hides_another_not_even_of_equal_centers() -> None:
+    found = explained(200, 2, 3).projection
+    assert found is not None
+    equal = replace(found, centers=np.zeros((6, 2)), labels=found.labels % 6)
+    for projection, clusters in ((found, range(3)), (equal, range(6))):
+        circles = [
+            (float(attributes["cx"] or "nan"), float(attributes["cy"] or "nan"))
+            for tag, attributes in Elements(scatter(projection, clusters)).tags
+            if tag == "circle"
+        ]
+        assert len(circles) == len(clusters)
+        assert min(math.dist(one, other) for one, other in combinations(circles, 2)) >= 2 * LABEL - 0.2
 
 
 def test_every_figure_has_an_alternative_in_words(browser: Browser, address: str) -> None:

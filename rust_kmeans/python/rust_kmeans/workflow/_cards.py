@@ -38,6 +38,11 @@ class Trait:
         Whether the cluster's mean is above that of the other rows.
     mean, mean_of_rest : str
         Both means, rounded so that their difference shows.
+
+    Attributes
+    ----------
+    text : str
+        The trait as a part of a sentence.
     """
 
     feature: str
@@ -67,6 +72,11 @@ class Card:
         What sets it apart most, the largest effect first.
     remarks : tuple of str
         What else a reader should know, as sentences.
+
+    Attributes
+    ----------
+    text : str
+        The card as one paragraph.
     """
 
     cluster: int
@@ -153,7 +163,7 @@ def _card(explanation: Explanation, cluster: int, effects: pd.DataFrame) -> Card
 
 
 def _traits(effects: pd.DataFrame) -> list[Trait]:
-    """Return what sets a cluster apart for sure, the largest effect first."""
+    """Return what sets a cluster apart by a small effect or more, the largest one first."""
     certain = effects[effects["effect"].isin(WORDS)]
     order = np.argsort(-certain["hedges_g"].abs().to_numpy(), kind="stable")
     found = []
@@ -169,10 +179,10 @@ def _on_others(explanation: Explanation, count: int, n_found: int, n_shown: int)
     if count == explanation.n_samples:
         return "All rows are in this cluster: there are no others to compare it with."
     if not n_found:
-        return "No column sets it apart for sure."
+        return "No column sets it apart by even a small effect, as far as its rows can tell."
     told = {
-        "Differing less than these": n_found - n_shown,
-        "Hardly differing, or not for sure": len(explanation.names) - n_found,
+        "Less different than these": n_found - n_shown,
+        "Hardly different, or too few rows to tell": len(explanation.names) - n_found,
     }
     return " ".join(
         f"{what}: {count} of {len(explanation.names)} columns." for what, count in told.items() if count

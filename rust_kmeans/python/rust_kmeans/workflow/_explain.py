@@ -110,6 +110,13 @@ class Explanation:
     projection : Projection or None
         None for a single feature and for rows that are all equal.
 
+    Attributes
+    ----------
+    n_clusters : int
+        How many clusters the model has.
+    tables : dict of str to DataFrame
+        All tables by name, as `write_explanation_tables` stores them.
+
     Notes
     -----
     Tests on clusters that were fitted to the same columns are circular: `CIRCULAR` stands wherever this

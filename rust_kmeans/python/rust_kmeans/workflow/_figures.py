@@ -24,6 +24,8 @@ WIDTH = 320
 #: Height of one cluster's part of a distribution: histogram, gap, box, gap.
 BARS, BOX, GAP = 24, 7, 5
 GUTTER, BASE = 26, 22
+#: Radius of the circle that holds the label of a center.
+LABEL = 9
 
 
 def color_of(cluster: int) -> str:
@@ -134,10 +136,12 @@ def scatter(projection: Projection, clusters: Sequence[int]) -> str:
         if outline:
             mark = mark_of(cluster)
             parts.append(f'<path class="mark {mark} {color_of(cluster)}" d="{outline}"/>')
-    for cluster, (x, y) in zip(clusters, place(centers), strict=True):
+    at = place(centers)
+    for cluster, (from_x, from_y), (x, y) in zip(clusters, at, _apart(at, 2 * LABEL + 1), strict=True):
         parts.append(
             f'<g class="center {color_of(cluster)}"><title>Center of cluster {cluster}</title>'
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9"/>'
+            f'<path d="M{from_x:.1f} {from_y:.1f}L{x:.1f} {y:.1f}"/>'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{LABEL}"/>'
             f'<text x="{x:.1f}" y="{y + 3.5:.1f}" text-anchor="middle">{cluster}</text></g>'
         )
     told = [percent(float(share)) for share in projection.explained]
@@ -173,6 +177,26 @@ def _mark(mark: str, x: float, y: float) -> str:
     if mark == "cross":
         return f"M{x - 1.6:.1f} {y - 1.6:.1f}l3.2 3.2m0-3.2l-3.2 3.2"
     return f"M{x:.1f} {y:.1f}h0"
+
+
+def _apart(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """Return places of labels, moved until none hides another."""
+    places = places.copy()
+    index = np.arange(len(places))
+    # Labels at one place part sideways.
+    sideways = np.sign(index[:, np.newaxis] - index)[:, :, np.newaxis] * np.array([1.0, 0.0])
+    for _ in range(100):
+        way = places[:, np.newaxis] - places
+        distance = np.hypot(way[:, :, 0], way[:, :, 1])
+        missing = np.where(distance < gap, gap - distance, 0.0)
+        np.fill_diagonal(missing, 0.0)
+        if not missing.any():
+            break
+        direction = np.where(
+            distance[:, :, np.newaxis] > 0, way / np.maximum(distance, 1e-9)[:, :, np.newaxis], sideways
+        )
+        places += 0.6 * (direction * missing[:, :, np.newaxis]).sum(axis=1)
+    return places
 
 
 def _bars(positions: NDArray[np.float64], tops: NDArray[np.float64], base: float) -> str:

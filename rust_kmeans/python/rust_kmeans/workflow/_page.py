@@ -236,9 +236,8 @@ def _projection_section(explanation: Explanation, clusters: Sequence[int]) -> st
     )
     return (
         f'<p class="note">{sampled} in the plane of the first two principal components of the scaled '
-        "columns, found "
-        f"from {found}: across {shares[0]}, upwards {shares[1]} of the variance.{warning} Circles are the "
-        "centers."
+        f"columns, found from {found}: across {shares[0]}, upwards {shares[1]} of the variance.{warning} "
+        "Circles are the centers, moved apart where they would hide each other."
         f'</p><figure class="projection">{_figures.scatter(projection, clusters)}</figure>'
         f'<ul class="legend">{legend}</ul>'
     )
@@ -283,7 +282,7 @@ def _effects_section(explanation: Explanation, clusters: Sequence[int], features
     return (
         '<p class="note">Hedges’ g of each cluster against all other rows, the difference of the averages in '
         "standard "
-        f"deviations pooled over both, with its {CONFIDENCE:.0%} interval.</p>"
+        f"deviations pooled over both, with its {percent(CONFIDENCE)} interval.</p>"
         '<p class="care">The clusters were chosen to differ in these columns: the sizes describe these rows, '
         "and the "
         "intervals are narrower than those of groups known beforehand would be.</p>"
@@ -324,12 +323,11 @@ def _tests_section(explanation: Explanation) -> str:
             f"{MAX_TESTS:,} tests.</p>"
         )
     tests = explanation.tests.head(MAX_LINES)
-    scales = dict(zip(explanation.names, _differences(explanation), strict=True))
     lines = [
         [
             _heading(line.feature),
             _number(f"{line.cluster} – {line.other}"),
-            _number(plain(line.difference, scales[line.feature])),
+            _number(plain(line.difference, 0)),
             _number(_freedom(line.t, line.df)),
             _number(_p_value(line.p_adjusted)),
             f'<td class="reason">{escape(line.reason)}</td>',
@@ -349,9 +347,9 @@ def _words_section() -> str:
     meanings = {
         "Effect": "How far the average of a cluster lies from that of all other rows, in standard deviations "
         f"pooled over both (Hedges 1981). Small from {SMALL}, medium from {MEDIUM}, large from {LARGE} "
-        f"(Cohen 1988), said of the end of the {CONFIDENCE:.0%} interval nearer to 0, so that few rows claim "
-        "little. These words are conventions: whether a difference matters, the units of the column tell "
-        "better.",
+        f"(Cohen 1988), said of the end of the {percent(CONFIDENCE)} interval nearer to 0, so that few rows "
+        "claim little. These words are conventions: whether a difference matters, the units of the column "
+        "tell better.",
         "Between": "The share of a column’s variance that the clusters account for, from 0 to 100 % (eta "
         "squared).",
         "p": "How often groups that were no different, and not chosen by their values, would differ so much. "
@@ -407,7 +405,7 @@ def _freedom(statistic: float, *freedom: float) -> str:
     """Return a statistic with its degrees of freedom below it."""
     if math.isnan(statistic):
         return "–"
-    degrees = ", ".join(plain(one, 10 if one >= 100 else 1) for one in freedom)
+    degrees = ", ".join(f"{one:,.{0 if one >= 100 or one.is_integer() else 1}f}" for one in freedom)
     return f'{plain(statistic, 0)} <span class="unit">{degrees}</span>'
 
 

@@ -1,15 +1,17 @@
-"""Tables as people have them: CSV, Parquet and npy files, whole or in parts, and columns of numbers from them."""
+"""Tables as people have them: CSV, Parquet and npy files, whole or in parts, and their columns as numbers."""
 
 from __future__ import annotations
 
 import csv
 import difflib
+import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rust_kmeans.workflow._errors import WorkflowError
+from rust_kmeans.workflow._files import written_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,11 +29,12 @@ Kind = Literal["numbers", "text", "dates", "categories", "nothing", "objects"]
 PathLike = str | Path
 
 CSV = (".csv", ".tsv", ".txt")
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+COMPRESSED = (".gz", ".bz2", ".zst")
 PARQUET = (".parquet", ".pq")
 #: Rows of a part of a table that is read in parts.
 PART_ROWS = 1 << 16
 
+_CACHED_ROWS = 1 << 10
 # Enough of a CSV file to see how it is written.
 _HEAD_BYTES = 1 << 16
 _SEPARATORS = (",", ";", "\t", "|")
@@ -127,6 +131,79 @@ def iter_table(
             raise WorkflowError(msg)
 
 
+def write_table(path: PathLike, parts: Iterable[pd.DataFrame]) -> None:
+    """Write a table that comes in parts: all of it, or nothing.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV file (``.csv``, also compressed: ``.csv.gz``) or a Parquet file.
+    parts : iterable of pandas.DataFrame
+        The rows, at least one part; all with the same columns.
+
+    Raises
+    ------
+    WorkflowError
+        For a file of another kind.
+    OSError
+        If it cannot be written; a file that was there is then as it was.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+    from pyarrow import parquet
+
+    check_writable(path)
+    file = Path(path)
+    tables = (pa.Table.from_pandas(part, preserve_index=False) for part in parts)
+    first = next(tables)
+    with written_beside(file) as beside, ExitStack() as open_files:
+        if file.suffix in PARQUET:
+            writer = open_files.enter_context(parquet.ParquetWriter(beside, first.schema))
+        else:
+            compression = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}.get(file.suffix)
+            sink = open_files.enter_context(pa.output_stream(str(beside), compression=compression))
+            # Arrow puts names in quotes even where nothing needs them.
+            names = io.StringIO()
+            csv.writer(names, lineterminator="\n").writerow(first.schema.names)
+            sink.write(names.getvalue().encode())
+            rows_only = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
+            writer = open_files.enter_context(
+                arrow_csv.CSVWriter(sink, first.schema, write_options=rows_only)
+            )
+        for table in chain([first], tables):
+            writer.write_table(table)
+
+
+def check_writable(path: PathLike) -> None:
+    """Refuse what `write_table` cannot write, before long work.
+
+    Raises
+    ------
+    WorkflowError
+        For a file of another kind, or in a folder that is not there.
+    """
+    file = Path(path)
+    suffixes = [suffix for suffix in file.suffixes[-2:] if suffix not in COMPRESSED]
+    if file.suffix not in PARQUET and suffixes[-1:] != [".csv"]:
+        msg = f"{file} cannot be written: its name must end in .csv, .csv.gz or .parquet."
+        raise WorkflowError(msg)
+    check_folder(file)
+
+
+def check_folder(path: PathLike) -> None:
+    """Refuse a file in a folder that is not there, before long work.
+
+    Raises
+    ------
+    WorkflowError
+        If there is no such folder.
+    """
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        msg = f"{path} cannot be written: there is no folder {folder}."
+        raise WorkflowError(msg)
+
+
 def bytes_of(path: PathLike) -> int:
     """Return about how many bytes the numbers of a file take in memory, 8 each."""
     file = Path(path)
@@ -147,12 +224,51 @@ def how_it_is_read(path: PathLike) -> str | None:
         form = _form(file)
     found = []
     if form.separator != ",":
-        found.append(f"columns are separated by {'a tab' if form.separator == chr(9) else repr(form.separator)}")
+        found.append(
+            f"columns are separated by {'a tab' if form.separator == chr(9) else repr(form.separator)}"
+        )
     if form.decimal != ".":
         found.append("numbers have a decimal comma")
     if not form.has_names:
         found.append("the first line holds numbers, so that columns are named x0, x1, ...")
     return "; ".join(found) or None
+
+
+def csv_options(path: PathLike) -> dict[str, Any]:
+    """Return how pandas is to read a CSV file: `sep`, `decimal`, `header` and the `names` of its columns."""
+    with _naming(Path(path)):
+        form = _form(Path(path))
+    header = 0 if form.has_names else None
+    return {"sep": form.separator, "decimal": form.decimal, "header": header, "names": form.names}
+
+
+def pieces_of(path: PathLike) -> list[Any] | None:
+    """Return pieces of a Parquet or npy file that `read_piece` can read anywhere; None for other files."""
+    file = Path(path)
+    with _naming(file):
+        if file.suffix == ".npy":
+            n_rows = len(_mapped(file))
+            return [(file, first, PART_ROWS) for first in range(0, max(n_rows, 1), PART_ROWS)]
+        if file.suffix in PARQUET or file.is_dir():
+            data = _dataset(file)
+            groups = [group for part in data.get_fragments() for group in part.split_by_row_group()]
+            names = _names_in(data)
+            return [(data.schema, names, group) for group in groups] or [(data.schema, names, None)]
+    return None
+
+
+def read_piece(piece: Any) -> pd.DataFrame:  # noqa: ANN401  # as `pieces_of` makes them
+    """Return a piece of a file as a data frame."""
+    import pandas as pd
+
+    if isinstance(piece[0], Path):
+        file, first, count = piece
+        rows = np.array(_mapped(file)[first : first + count])
+        return pd.DataFrame(rows, columns=_numbered(rows.shape[1]), copy=False)
+    schema, names, group = piece
+    if group is None:
+        return _of_arrow(schema.empty_table().select(names))
+    return _of_arrow(group.to_table(schema=schema, columns=names))
 
 
 def frame_of(table: Any) -> pd.DataFrame:  # noqa: ANN401  # whatever users have
@@ -213,9 +329,18 @@ def values_of(table: Any, names: Sequence[str]) -> NDArray[np.float64]:  # noqa:
         return _matrix(np.asarray(table), len(names))
     frame = frame_of(table)
     require(names, list(frame.columns), "the table")
+    is_plain = all(isinstance(kind, np.dtype) and kind.kind in "biuf" for kind in frame.dtypes)
+    if is_plain and list(names) == list(frame.columns):
+        # The same values, at once for all columns.
+        plain: NDArray[np.float64] = frame.to_numpy(dtype=np.float64)
+        return plain
+    columns = [numbers_of(frame[name]) for name in names]
     values = np.empty((len(frame), len(names)))
-    for j, name in enumerate(names):
-        values[:, j] = numbers_of(frame[name])
+    for first in range(0, len(frame), _CACHED_ROWS):
+        # Of a few rows at a time, so that the lines of the cache are full when they are written.
+        block = slice(first, first + _CACHED_ROWS)
+        for j, column in enumerate(columns):
+            values[block, j] = column[block]
     return values
 
 
@@ -330,10 +455,7 @@ def _numbered(count: int) -> list[str]:
 def _npy(file: Path, columns: Sequence[str] | None, n_rows: int | None) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    matrix = np.load(file, mmap_mode="r")
-    if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
-        msg = f"{file} holds {matrix.dtype} of shape {matrix.shape}: a matrix of real numbers is needed."
-        raise WorkflowError(msg)
+    matrix = _mapped(file)
     names = _numbered(matrix.shape[1])
     chosen = _chosen(columns, names, file)
     total = matrix.shape[0]
@@ -341,8 +463,16 @@ def _npy(file: Path, columns: Sequence[str] | None, n_rows: int | None) -> Itera
     picked: Any = slice(None) if chosen == names else [names.index(name) for name in chosen]
     for first in range(0, max(total, 1), step):
         # Mapped anew each time: pages read of a map that is kept count as memory of the process.
-        rows = np.array(np.load(file, mmap_mode="r")[first : first + step, picked])
+        rows = np.array(_mapped(file)[first : first + step, picked])
         yield pd.DataFrame(rows, columns=chosen, copy=False)
+
+
+def _mapped(file: Path) -> NDArray[Any]:
+    matrix: NDArray[Any] = np.load(file, mmap_mode="r")
+    if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
+        msg = f"{file} holds {matrix.dtype} of shape {matrix.shape}: a matrix of real numbers is needed."
+        raise WorkflowError(msg)
+    return matrix
 
 
 def _names_in(data: Any) -> list[str]:  # noqa: ANN401  # pyarrow ships no types
@@ -416,16 +546,9 @@ def _matrix(matrix: NDArray[Any], n_columns: int) -> NDArray[np.float64]:
 def _csv(file: Path, columns: Sequence[str] | None, n_rows: int | None) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    form = _form(file)
-    chosen = _chosen(columns, form.names, file)
-    options: dict[str, Any] = {
-        "sep": form.separator,
-        "decimal": form.decimal,
-        "names": form.names,
-        "header": 0 if form.has_names else None,
-        "usecols": chosen,
-        "low_memory": False,
-    }
+    options = csv_options(file)
+    chosen = _chosen(columns, options["names"], file)
+    options |= {"usecols": chosen, "low_memory": False}
     if n_rows is None:
         yield pd.read_csv(file, **options)[chosen]
         return

@@ -11,6 +11,8 @@ from rich.console import Console
 from rust_kmeans._core import __version__
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow.commands.explain import explain
+from rust_kmeans.workflow.commands.fit import fit
+from rust_kmeans.workflow.commands.predict import predict
 
 #: What shells report of a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -43,6 +45,8 @@ def _root(
 
 
 app.command("explain")(explain)
+app.command("fit")(fit)
+app.command("predict")(predict)
 
 
 def run() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from rust_kmeans.workflow._cards import describe_clusters
 from rust_kmeans.workflow._explain import explain as explain_clusters
 from rust_kmeans.workflow._explain import write_explanation_tables
 from rust_kmeans.workflow._model_file import load_model
 from rust_kmeans.workflow._page import write_explanation
+from rust_kmeans.workflow.commands._console import console
 
 
 def explain(
@@ -30,10 +30,12 @@ def explain(
     seed: Annotated[int, typer.Option("--seed", help="Draws the rows of the projection.", min=0)] = 0,
 ) -> None:
     """Tell in words, figures and tables what sets the clusters of a model apart."""
-    console = Console(highlight=False, soft_wrap=True)
+    printer = console()
+    # A card is a paragraph: a line of a pipe, wrapped between words on a terminal.
+    whole = not printer.is_terminal
     explanation = explain_clusters(load_model(model), table, random_state=seed)
     for card in describe_clusters(explanation):
-        console.print(card.text, markup=False)
+        printer.print(card.text, markup=False, soft_wrap=whole)
     is_page = out is not None and out.suffix.lower() in {".html", ".htm"}
     folders = {folder for folder in (None if is_page else out, csv) if folder is not None}
     written = [path for folder in sorted(folders) for path in write_explanation_tables(explanation, folder)]
@@ -43,4 +45,4 @@ def explain(
         write_explanation(explanation, page)
         written.append(page)
     for path in written:
-        console.print(f"wrote {path}", markup=False)
+        printer.print(f"wrote {path}", markup=False, soft_wrap=True)

@@ -356,6 +356,16 @@ def test_a_card_tells_of_values_that_are_missing_here_and_not_elsewhere() -> Non
     assert "Missing in 100 % of its rows, against 0 % of the others: tip, toll." in cards[0].remarks
 
 
+def test_a_card_names_some_of_many_missing_columns_and_counts_the_rest() -> None:
+    absent = np.repeat([[np.nan], [1.0]], 20, axis=0).repeat(7, axis=1)
+    table = np.column_stack([np.repeat([0.0, 9.0], 20), absent])
+    card = describe_clusters(explain(model_at([[0.0] * 8, [9.0] + [1.0] * 7]), table))[0]
+    assert (
+        "Missing in 100 % of its rows, against 0 % of the others: x1, x2, x3, x4, x5 and 2 more."
+        in card.remarks
+    )
+
+
 def test_a_card_of_an_empty_cluster_says_so() -> None:
     card = describe_clusters(explain(model_at([[0.0], [1e6]]), np.arange(50.0)[:, None]))[1]
     assert card.text == "Cluster 1, no rows. None of these rows is nearest to its center."

@@ -13,7 +13,7 @@ from rust_kmeans.workflow._explain import Explanation
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Features that a card names at most.
+#: Columns that a card names at most, and as many with missing values apart from them.
 MAX_TRAITS = 5
 #: How a size of `Explanation.effects` is said.
 WORDS = {"large": "much", "medium": "clearly", "small": "somewhat"}
@@ -155,7 +155,7 @@ def _card(explanation: Explanation, cluster: int, effects: pd.DataFrame) -> Card
         return Card(cluster, "no rows", (), ("None of these rows is nearest to its center.",))
     found = _traits(effects)
     shown = found[:MAX_TRAITS]
-    remarks = [_on_others(explanation, count, len(found), len(shown)), *_on_missing(explanation, cluster)]
+    remarks = [*_on_missing(explanation, cluster), _on_others(explanation, count, len(found), len(shown))]
     if count < FEW_ROWS:
         remarks.append(f"It has only {rows(count)}: do not take its averages for those of a larger group.")
     size = f"{percent(count / explanation.n_samples)} of rows ({count:,})"
@@ -199,7 +199,14 @@ def _on_missing(explanation: Explanation, cluster: int) -> list[str]:
     here = absent[cluster] / inside
     elsewhere = (absent.sum(axis=0) - absent[cluster]) / outside
     columns: dict[str, list[str]] = {}
-    for feature in np.flatnonzero(np.abs(here - elsewhere) >= MISSING_GAP)[:MAX_TRAITS]:
+    for feature in np.flatnonzero(np.abs(here - elsewhere) >= MISSING_GAP):
         shares = f"{percent(here[feature])} of its rows, against {percent(elsewhere[feature])} of the others"
         columns.setdefault(shares, []).append(explanation.names[feature])
-    return [f"Missing in {shares}: {', '.join(names)}." for shares, names in columns.items()]
+    return [
+        f"Missing in {shares}: {', '.join(names[:MAX_TRAITS])}{_and_more(len(names) - MAX_TRAITS)}."
+        for shares, names in list(columns.items())[:MAX_TRAITS]
+    ]
+
+
+def _and_more(count: int) -> str:
+    return f" and {count:,} more" if count > 0 else ""

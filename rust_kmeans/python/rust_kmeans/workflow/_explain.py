@@ -180,6 +180,18 @@ def explain(
     ------
     WorkflowError
         For a table that lacks a column of the model or cannot be read, and where no row is left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from rust_kmeans.workflow import describe_clusters, explain, fit_table
+    >>> trips = pd.DataFrame({"miles": np.r_[1:3:100j, 8:10:50j], "riders": np.tile([1.0, 2.0], 75)})
+    >>> explanation = explain(fit_table(trips, 2, scale="none").model, trips)
+    >>> explanation.sizes["n_samples"].tolist()
+    [100, 50]
+    >>> describe_clusters(explanation)[1].traits[0].text
+    'much higher miles (9.0 against 2.0)'
     """
     if n_points < 1:
         msg = f"n_points is {n_points}: it must be at least 1."

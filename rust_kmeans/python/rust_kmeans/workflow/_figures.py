@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rust_kmeans.workflow._cards import percent, plain
 from rust_kmeans.workflow._explain import Explanation, Projection
+from rust_kmeans.workflow._groups import SPAN
 
 #: Colours, and marks that tell clusters apart without them.
 N_COLORS = 8
@@ -41,8 +42,8 @@ def mark_of(cluster: int) -> str:
 def distribution(explanation: Explanation, feature: int, clusters: Sequence[int]) -> str:
     """Draw a histogram and a box plot of one column for each of some clusters, on one axis.
 
-    The highest bars of all clusters are equally high, so that each shape shows. The
-    box spans the quartiles, its bar is the median, the whiskers reach from the 5 % to the 95 % quantile.
+    The highest bars of all clusters are equally high, so that each shape shows. The box spans the quartiles,
+    its bar is the median, the whiskers reach from the 5 % to the 95 % quantile.
 
     Parameters
     ----------
@@ -112,10 +113,10 @@ def scatter(projection: Projection, clusters: Sequence[int]) -> str:
     points, centers = projection.points[shown], projection.centers[list(clusters)]
     labels = projection.labels[shown]
     # A few far points must not squeeze all others: the window holds nearly all of them, and all centers.
-    low, high = (
-        np.quantile(points, (0.005, 0.995), axis=0) if len(points) else (centers.min(0), centers.max(0))
-    )
-    low, high = np.minimum(low, centers.min(axis=0)), np.maximum(high, centers.max(axis=0))
+    low, high = centers.min(axis=0), centers.max(axis=0)
+    if len(points):
+        ends = np.quantile(points, SPAN, axis=0)
+        low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
     span = np.maximum(high - low, 1e-9 * max(float(np.abs(centers).max()), 1.0))
     # One scale for both axes: distances on the page are distances in the plane.
     scale = (WIDTH - 40) / span[0]

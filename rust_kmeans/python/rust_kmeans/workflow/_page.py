@@ -180,8 +180,7 @@ def _profile_section(explanation: Explanation, clusters: Sequence[int], features
         shade = f" {'up' if size > 0 else 'down'}{level}" if level else ""
         arrows = ("↑" if size > 0 else "↓") * level
         value = plain(cells["mean"][cluster, feature], differences[feature])
-        said = f'<span class="arrow">{arrows}</span>' if level else '<span class="arrow"></span>'
-        return f'<td class="number{shade}">{value}{said}</td>'
+        return f'<td class="number{shade}">{value}<span class="arrow">{arrows}</span></td>'
 
     means = table("Averages", of_mean, lambda feature: _share(shares[explanation.names[feature]]))
     of_centers = table(
@@ -196,9 +195,8 @@ def _profile_section(explanation: Explanation, clusters: Sequence[int], features
     )
     return (
         '<p class="note">The average of each column in each cluster, in the units of the table. Between: the '
-        "share "
-        "of the column’s variance that lies between the clusters (eta squared). One, two and three arrows "
-        "are small, medium and large effects against all other rows.</p>"
+        "share of the column’s variance that lies between the clusters (eta squared). One, two and three "
+        "arrows are small, medium and large effects against all other rows.</p>"
         f"{means}<details><summary>Centers of the model, in the same units</summary>"
         '<p class="note">They are the averages of the rows of the fit with missing values filled.</p>'
         f"{of_centers}</details>"
@@ -237,9 +235,9 @@ def _projection_section(explanation: Explanation, clusters: Sequence[int]) -> st
     return (
         f'<p class="note">{sampled} in the plane of the first two principal components of the scaled '
         f"columns, found from {found}: across {shares[0]}, upwards {shares[1]} of the variance.{warning} "
-        "Circles are the centers, moved apart where they would hide each other."
-        f'</p><figure class="projection">{_figures.scatter(projection, clusters)}</figure>'
-        f'<ul class="legend">{legend}</ul>'
+        "The figure spans the middle 99 % along each axis, and all centers: the circles, moved apart where "
+        'they would hide each other.</p><figure class="projection">'
+        f'{_figures.scatter(projection, clusters)}</figure><ul class="legend">{legend}</ul>'
     )
 
 
@@ -281,11 +279,9 @@ def _effects_section(explanation: Explanation, clusters: Sequence[int], features
     table = _table("Effect sizes", ["column", *(f"cluster {one}" for one in clusters)], lines, tall=False)
     return (
         '<p class="note">Hedges’ g of each cluster against all other rows, the difference of the averages in '
-        "standard "
-        f"deviations pooled over both, with its {percent(CONFIDENCE)} interval.</p>"
+        f"standard deviations pooled over both, with its {percent(CONFIDENCE)} interval.</p>"
         '<p class="care">The clusters were chosen to differ in these columns: the sizes describe these rows, '
-        "and the "
-        "intervals are narrower than those of groups known beforehand would be.</p>"
+        "and say less of others than sizes and intervals of groups known beforehand would.</p>"
         f"<details><summary>The table</summary>{table}</details>"
     )
 
@@ -311,9 +307,8 @@ def _tests_section(explanation: Explanation) -> str:
     text = (
         "<h3>Each column over all clusters</h3>"
         '<p class="note">Analysis of variance: Fisher’s, which takes equal spreads for granted, and Welch’s, '
-        "which "
-        "does not and is the one to read where the boxes above differ in width. p is corrected for the "
-        f"number of columns (Holm).</p>{care}{_table('Analysis of variance', headings, lines)}"
+        "which does not and is the one to read where the boxes above differ in width. p is corrected for "
+        f"the number of columns (Holm).</p>{care}{_table('Analysis of variance', headings, lines)}"
         f"{_cut(len(explanation.features), 'features.csv')}"
         "<h3>Each column between each two clusters</h3>"
     )
@@ -337,8 +332,7 @@ def _tests_section(explanation: Explanation) -> str:
     headings = ["column", "clusters", "difference", "t", "p", "remark"]
     return (
         f'{text}<p class="note">Welch’s t-test, two-sided; p is corrected for all {len(explanation.tests):,} '
-        "of them "
-        f"(Holm).</p>{care}<details><summary>The table</summary>"
+        f"of them (Holm).</p>{care}<details><summary>The table</summary>"
         f"{_table('Pairwise tests', headings, lines)}{_cut(len(explanation.tests), 'tests.csv')}</details>"
     )
 

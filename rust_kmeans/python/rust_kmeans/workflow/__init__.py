@@ -5,6 +5,8 @@ Every step stands alone and is also a command of `rust-kmeans`; the extra `workf
 
 from rust_kmeans.workflow._cards import Card, Trait, describe_clusters
 from rust_kmeans.workflow._choose_k import ChoiceOfK, choose_k
+from rust_kmeans.workflow._convert import from_sklearn, to_onnx, to_sklearn
+from rust_kmeans.workflow._drift import DriftReport, DriftWindow, drift
 from rust_kmeans.workflow._errors import ModelFileError, WorkflowError
 from rust_kmeans.workflow._explain import Explanation, Projection, explain, write_explanation_tables
 from rust_kmeans.workflow._fit import FittedTable, fit_table
@@ -25,6 +27,8 @@ __all__ = [
     "ChoiceOfK",
     "ClusterModel",
     "Decision",
+    "DriftReport",
+    "DriftWindow",
     "Explanation",
     "FittedTable",
     "ModelFileError",
@@ -40,14 +44,18 @@ __all__ = [
     "WorkflowError",
     "choose_k",
     "describe_clusters",
+    "drift",
     "explain",
     "fit_table",
+    "from_sklearn",
     "iter_table",
     "load_model",
     "majority_labels",
     "quality",
     "read_table",
     "save_model",
+    "to_onnx",
+    "to_sklearn",
     "update_model",
     "write_explanation",
     "write_explanation_tables",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from rust_kmeans.workflow import _effects
+from rust_kmeans.workflow._correction import holm
 from rust_kmeans.workflow._groups import PROBABILITIES, Groups, grouped
 
 Values = NDArray[np.float64]
@@ -216,15 +217,15 @@ def test_tests_of_fitted_clusters_of_noise_reject_nearly_always(n_clusters: int)
 
 def test_holm_is_the_textbook_procedure() -> None:
     p_values = np.array([0.01, np.nan, 0.04, 0.03, 0.005])
-    np.testing.assert_allclose(_effects.holm(p_values), [0.03, np.nan, 0.06, 0.06, 0.02])
-    assert _effects.holm(np.array([[0.6, 0.7]])).tolist() == [[1.0, 1.0]]
-    assert _effects.holm(np.array([])).tolist() == []
+    np.testing.assert_allclose(holm(p_values), [0.03, np.nan, 0.06, 0.06, 0.02])
+    assert holm(np.array([[0.6, 0.7]])).tolist() == [[1.0, 1.0]]
+    assert holm(np.array([])).tolist() == []
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holm_keeps_the_order_and_lies_between_none_and_bonferroni(p_values: list[float]) -> None:
     given_ones = np.array(p_values)
-    corrected = _effects.holm(given_ones)
+    corrected = holm(given_ones)
     assert (corrected >= given_ones).all()
     assert (corrected <= np.minimum(given_ones * len(given_ones), 1)).all()
     order = np.argsort(given_ones, kind="stable")

@@ -188,9 +188,12 @@ def test_outliers_and_incomplete_rows_are_left_out_as_in_the_fit() -> None:
         explain(model, table[[1, 3]])
 
 
-def test_missing_values_that_the_fit_refused_are_refused() -> None:
-    with pytest.raises(WorkflowError, match="'x1' that is missing"):
-        explain(model_at([[0.0, 0.0]], missing="error"), np.array([[0.0, np.nan]]))
+def test_rows_with_missing_values_that_nothing_fills_are_left_out_and_counted() -> None:
+    model = model_at([[0.0, 0.0]], missing="error")
+    found = explain(model, np.array([[0.0, np.nan], [1.0, 2.0]]))
+    assert (found.n_samples, found.n_outliers, found.n_incomplete) == (1, 0, 1)
+    with pytest.raises(WorkflowError, match="no row of the table is left to explain: 0 of 0"):
+        explain(model, np.empty((0, 2)))
 
 
 def test_n_points_must_be_positive(model: ClusterModel, values: Values) -> None:

@@ -211,28 +211,6 @@ def pairwise(groups: Groups, first: NDArray[np.intp], second: NDArray[np.intp]) 
     return TTest(*(np.where(usable, one, np.nan) for one in (statistic, freedom, p_value)))
 
 
-def holm(p_values: Array) -> Array:
-    """Return p-values corrected for being many (Holm 1979): a level kept by each is kept by all of them.
-
-    Parameters
-    ----------
-    p_values : ndarray of any shape
-        NaN where a test was not made; it counts for nothing.
-
-    Returns
-    -------
-    ndarray of the same shape
-        The corrected p-values, NaN where they were.
-    """
-    flat = p_values.ravel()
-    corrected = np.full(flat.shape, np.nan)
-    made = np.flatnonzero(~np.isnan(flat))
-    order = made[np.argsort(flat[made], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(np.maximum.accumulate(flat[order] * factors), 1.0)
-    return corrected.reshape(p_values.shape)
-
-
 def _pooled(groups: Groups, clusters: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Array, Array]:
     """Return count, mean and squared deviations of several clusters taken together, each (n_features,)."""
     present, squares = groups.present[clusters], groups.squares[clusters]

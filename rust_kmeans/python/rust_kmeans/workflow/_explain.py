@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from rust_kmeans._data import Floats
-from rust_kmeans.workflow import _effects
+from rust_kmeans.workflow import _correction, _effects
 from rust_kmeans.workflow._effects import CIRCULAR, LARGE, MEDIUM, SMALL
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._files import write_bytes
 from rust_kmeans.workflow._groups import Groups, grouped
+from rust_kmeans.workflow._learning import kept
 from rust_kmeans.workflow._model import ClusterModel
+from rust_kmeans.workflow._preparation import Preparation
 from rust_kmeans.workflow._tables import read_table, values_of
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ class Explanation:
     n_outliers : int
         Rows outside the limits of the fit, left out here as they were there.
     n_incomplete : int
-        Rows left out for missing values, as in the fit.
+        Rows left out for missing values, where the fit does not fill them.
     groups : Groups
         What the tables below are made of, with the histograms.
     sizes : DataFrame
@@ -198,7 +200,7 @@ def explain(
         raise WorkflowError(msg)
     if isinstance(table, str | Path):
         table = read_table(table, model.names)
-    values, n_outliers, n_incomplete = _rows_of_the_fit(model, values_of(table, model.names))
+    values, n_outliers, n_incomplete = _rows_of_the_fit(model.preparation, values_of(table, model.names))
     features = model.preparation.features(values)
     labels = model.estimator.predict(features)
     groups = grouped(values, labels, model.n_clusters)
@@ -253,22 +255,23 @@ def write_explanation_tables(explanation: Explanation, folder: str | Path) -> li
 
 
 def _rows_of_the_fit(
-    model: ClusterModel, values: NDArray[np.float64]
+    preparation: Preparation, values: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], int, int]:
     """Return the rows that a fit would keep, and how many it leaves out as outliers and as incomplete."""
-    preparation = model.preparation
-    dropped = np.isnan(values) & (preparation.missing == "drop")
-    incomplete = np.asarray(dropped.any(axis=1))
-    outliers = ~preparation.inliers(values) & ~incomplete
-    kept = ~(incomplete | outliers)
-    if not kept.any():
+    usable = kept(preparation, values)
+    if usable.all() and len(values):
+        return values, 0, 0
+    n_incomplete = int(np.isnan(values[~usable]).any(axis=1).sum())
+    if preparation.missing not in {"drop", "error"}:
+        n_incomplete = 0
+    n_outliers = int((~usable).sum()) - n_incomplete
+    if not usable.any():
         msg = (
-            f"no row of the table is left to explain: {int(outliers.sum())} of {len(values)} are outliers of "
-            f"the fit, {int(incomplete.sum())} lack a value; give a table like that of the fit."
+            f"no row of the table is left to explain: {n_outliers} of {len(values)} are outliers of the fit, "
+            f"{n_incomplete} lack a value; give a table like that of the fit."
         )
         raise WorkflowError(msg)
-    rows = values if kept.all() else values[kept]
-    return rows, int(outliers.sum()), int(incomplete.sum())
+    return values[usable], n_outliers, n_incomplete
 
 
 def _sizes(model: ClusterModel, groups: Groups) -> pd.DataFrame:
@@ -356,7 +359,7 @@ def _by_feature(groups: Groups, names: tuple[str, ...]) -> pd.DataFrame:
             f"{prefix}df": test.freedom,
             f"{prefix}df_within": test.freedom_within,
             f"{prefix}p_value": test.p_value,
-            f"{prefix}p_adjusted": _effects.holm(test.p_value),
+            f"{prefix}p_adjusted": _correction.holm(test.p_value),
         }
     columns["reason"] = list(_reasons_of_features(groups))
     # Stable: features without a figure come last, equal ones stay in the order of the table.
@@ -389,7 +392,7 @@ def _tests(groups: Groups, names: tuple[str, ...], order: list[int]) -> pd.DataF
     pairs = list(combinations(range(k), 2)) if k * (k - 1) // 2 * groups.n_features <= MAX_TESTS else []
     first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
     test = _effects.pairwise(groups, first, second)
-    adjusted = _effects.holm(test.p_value)
+    adjusted = _correction.holm(test.p_value)
     present = groups.present[first], groups.present[second]
     reasons = np.select(
         [

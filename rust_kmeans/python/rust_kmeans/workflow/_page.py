@@ -109,7 +109,7 @@ def _details(explanation: Explanation) -> list[str]:
             "limits."
         )
     if explanation.n_incomplete:
-        told.append(f"Left out for missing values, as in the fit: {rows(explanation.n_incomplete)}.")
+        told.append(f"Left out for missing values: {rows(explanation.n_incomplete)}.")
     empty = np.flatnonzero(explanation.groups.counts == 0).tolist()
     if empty:
         listed = ", ".join(map(str, empty[:MAX_CLUSTERS])) + (", ..." if len(empty) > MAX_CLUSTERS else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser
 
 from rust_kmeans.workflow import Explanation, explain, write_explanation
 from rust_kmeans.workflow._effects import CIRCULAR
-from rust_kmeans.workflow._figures import LABEL, scatter
+from rust_kmeans.workflow._figures import BARS, GUTTER, LABEL, WIDTH, distribution, scatter
 from rust_kmeans.workflow._page import MAX_CLUSTERS, MAX_FEATURES, page
 from tests.browsers import CONTRAST, DESK, PHONE, Watched
 from tests.workflow.models import blobs, fitted, prepared
@@ -174,6 +175,24 @@ def test_a_browser_shows_all_of_it_offline_without_scripts_and_sideways_scrollin
     assert [url for url in watched.requests if not url.startswith(("file:", "data:"))] == []
     assert watched.complaints == []
     context.close()
+
+
+def test_bars_and_boxes_are_drawn_to_scale() -> None:
+    # Whole numbers from 0 to 9: a bar each, as high as the number is frequent.
+    column = np.repeat(np.arange(10.0), [1, 2, 3, 4, 8, 8, 4, 3, 2, 1])
+    found = explain(fitted(column[:, None], 1, prepared(column[:, None])), column[:, None])
+    elements = Elements(distribution(found, 0, [0])).tags
+    (bars,) = [attributes["d"] or "" for _, attributes in elements if attributes.get("class") == "bars"]
+    tops = np.array([float(top) for top in re.findall(r"V([\d.]+)H", bars)])
+    heights = tops.max() - tops + BARS / 8
+    np.testing.assert_allclose(heights, BARS * np.bincount(column.astype(int)) / 8, atol=0.11)
+    ends = [float(end) for end in re.findall(r"H([\d.]+)", bars)]
+    np.testing.assert_allclose(np.diff(ends), (WIDTH - GUTTER - 8) / 10, atol=0.11)
+    (box,) = [attributes for _, attributes in elements if attributes.get("class") == "box"]
+    left = float(box["x"] or "nan")
+    quartiles = np.quantile(column, (0.25, 0.75))
+    edges = [left, left + float(box["width"] or "nan")]
+    np.testing.assert_allclose(edges, GUTTER + (quartiles + 0.5) / 10 * (WIDTH - GUTTER - 8), atol=0.11)
 
 
 def test_no_label_of_a_center_hides_another_not_even_of_equal_centers() -> None:

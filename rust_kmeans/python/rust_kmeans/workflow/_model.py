@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rust_kmeans import _data
 from rust_kmeans._data import Floats
 from rust_kmeans._kmeans import KMeans
 from rust_kmeans.workflow._preparation import Preparation
@@ -25,16 +26,16 @@ class Prediction(NamedTuple):
     ----------
     labels : ndarray of shape (n_samples,), int32
         The nearest center, the lowest index of equally near ones.
-    distances : ndarray of shape (n_samples, n_clusters)
+    distances : ndarray of shape (n_samples, n_clusters), float64
         Euclidean distances to all centers, in units of the features.
-    margins : ndarray of shape (n_samples,)
+    margins : ndarray of shape (n_samples,), float64
         Distance to the second nearest center less that to the nearest, in units of the features; infinite
         for a model of one cluster.
     """
 
     labels: NDArray[np.int32]
-    distances: Floats
-    margins: Floats
+    distances: NDArray[np.float64]
+    margins: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,15 @@ class ClusterModel:
         estimator.n_features_in_ = self.preparation.n_features
         return estimator
 
-    def predict(self, values: NDArray[Any]) -> Prediction:
-        """Return labels, distances and margins of rows.
+    def predict(self, values: NDArray[Any], *, n_threads: int | None = None) -> Prediction:
+        """Return labels, distances and margins of rows: the same bits for a row alone or among others.
 
         Parameters
         ----------
         values : ndarray of shape (n_samples, n_features)
             The columns `names`, in units of the columns; NaN is missing.
+        n_threads : int, default=None
+            Threads that find labels; None for one per core.
 
         Returns
         -------
@@ -111,9 +114,50 @@ class ClusterModel:
             For rows that the model cannot take, as `Preparation.features` says.
         """
         features = self.preparation.features(values)
-        labels = self.estimator.predict(features)
-        distances: Floats = self.estimator.transform(features)
+        labels = _data.predict(features, self.centers, n_threads)
+        distances = distances_to(features, self.centers)
         if self.n_clusters == 1:
-            return Prediction(labels, distances, np.full(len(labels), np.inf, dtype=distances.dtype))
+            return Prediction(labels, distances, np.full(len(labels), np.inf))
         nearest = np.partition(distances, 1, axis=1)
         return Prediction(labels, distances, nearest[:, 1] - nearest[:, 0])
+
+
+def distances_to(features: Floats, centers: Floats) -> NDArray[np.float64]:
+    """Return the Euclidean distances of rows to centers: the same bits for a row alone or among others.
+
+    Squares of differences are summed in the order of the features. The usual sum of norms and a product of
+    matrices loses the small distances, and its last bits depend on how many rows there are.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_samples, n_features)
+        Rows.
+    centers : ndarray of shape (n_clusters, n_features)
+        Centers in the same units.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_clusters), float64
+        In units of the features.
+    """
+    if len(features) == 1:
+        squares = (centers.T.astype(np.float64) - features.T) ** 2
+        # Unlike a sum, which takes a lone axis in pairs, this keeps the order.
+        return np.sqrt(np.add.accumulate(squares, axis=0)[-1:])
+    distances = np.empty((len(features), len(centers)))
+    n_rows = max(_BLOCK_VALUES // features.shape[1], 2)
+    for first in range(0, len(features), n_rows):
+        # A last block of one row takes its neighbour along.
+        first = min(first, len(features) - 2)  # noqa: PLW2901
+        columns = np.ascontiguousarray(features[first : first + n_rows].T, dtype=np.float64)
+        squares = np.empty((len(centers), columns.shape[1]))
+        for label, center in enumerate(centers.astype(np.float64)):
+            differences = columns - center[:, np.newaxis]
+            differences *= differences
+            np.add.reduce(differences, axis=0, out=squares[label])
+        distances[first : first + n_rows] = np.sqrt(squares, out=squares).T
+    return distances
+
+
+#: Values of rows whose distances are found at a time: few enough to stay in the cache.
+_BLOCK_VALUES = 1 << 16

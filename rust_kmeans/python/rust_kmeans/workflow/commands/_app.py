@@ -10,6 +10,11 @@ from rich.console import Console
 
 from rust_kmeans._core import __version__
 from rust_kmeans.workflow._errors import WorkflowError
+from rust_kmeans.workflow.commands.convert import export_model, import_model
+from rust_kmeans.workflow.commands.drift import drift
+from rust_kmeans.workflow.commands.explain import explain
+from rust_kmeans.workflow.commands.fit import fit
+from rust_kmeans.workflow.commands.predict import predict
 
 #: What shells report of a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -39,6 +44,14 @@ def _root(
     ] = False,
 ) -> None:
     """Read what all commands share."""
+
+
+app.command("explain")(explain)
+app.command("fit")(fit)
+app.command("predict")(predict)
+app.command("export")(export_model)
+app.command("import")(import_model)
+app.command("drift")(drift)
 
 
 def run() -> None:

@@ -29,6 +29,7 @@ from rust_kmeans.workflow import (
     drift,
     from_sklearn,
 )
+from rust_kmeans.workflow._correction import holm
 from rust_kmeans.workflow._drift_figure import drift_figure
 from tests.workflow.models import Values, blobs, fitted, prepared
 
@@ -200,7 +201,7 @@ def test_a_distance_from_quantiles_is_never_above_that_of_all_rows_and_little_be
 def test_holm_rejects_from_the_smallest_on_as_long_as_each_is_below_its_part(
     p_values: list[float], level: float
 ) -> None:
-    adjusted = _drift._holm(p_values)
+    adjusted = holm(np.array(p_values))
     m, rejected = len(p_values), set()
     for i, place in enumerate(sorted(range(m), key=lambda place: p_values[place])):
         if p_values[place] * (m - i) > level:

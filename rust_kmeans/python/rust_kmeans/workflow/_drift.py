@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rust_kmeans.workflow._correction import holm
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._learning import kept
 from rust_kmeans.workflow._model import ClusterModel, Prediction
@@ -366,7 +367,7 @@ class _Tally:
             msg = "the table has no rows: there is nothing to compare."
             raise WorkflowError(msg)
         tests = self._tests()
-        adjusted = _holm([test.p_value for test in tests])
+        adjusted = holm(np.array([test.p_value for test in tests]))
         verdicts = [
             "none" if p > self._level else "drift" if test.effect >= test.threshold else "small"
             for test, p in zip(tests, adjusted, strict=True)
@@ -602,12 +603,3 @@ def _share(feature: str, name: str, training: tuple[int, int], new: tuple[int, i
     p_value = min(1.0, 2 * min(float(of_new.cdf(b)), float(of_new.sf(b - 1))))
     share = b / max(m, 1)
     return _Test(feature, name, share, p_value, abs(share - a / max(n, 1)), SHARE_EFFECT)
-
-
-def _holm(p_values: list[float]) -> _Vector:
-    """Return p-values corrected for their number, so that the rate of any false alarm is the level."""
-    p = np.array(p_values)
-    order = np.argsort(p, kind="stable")
-    corrected = np.empty_like(p)
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    return corrected

@@ -12,6 +12,7 @@ from rust_kmeans._core import __version__
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow.commands.convert import export_model, import_model
 from rust_kmeans.workflow.commands.drift import drift
+from rust_kmeans.workflow.commands.explain import explain
 from rust_kmeans.workflow.commands.fit import fit
 from rust_kmeans.workflow.commands.predict import predict
 
@@ -45,6 +46,7 @@ def _root(
     """Read what all commands share."""
 
 
+app.command("explain")(explain)
 app.command("fit")(fit)
 app.command("predict")(predict)
 app.command("export")(export_model)

@@ -1,4 +1,4 @@
-"""Preparing learns what scikit-learn's transformers would, the same bits in parts, and reports what it decides."""
+"""Preparing learns what scikit-learn's transformers do, the same bits in parts, and reports its decisions."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ def table(n_rows: int = 300) -> pd.DataFrame:
     random = np.random.default_rng(1)
     frame = pd.DataFrame(random.normal(5, 3, (n_rows, 3)), columns=["a", "b", "c"])
     return frame.mask(random.random(frame.shape) < 0.1)
+
+
+def moments(parts: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    known = ranges(lambda: parts, 2)
+    middle = means(lambda: parts, known)
+    return np.concatenate([middle, deviations(lambda: parts, known, middle)])
 
 
 def said(preparer: TablePreparer) -> list[str]:
@@ -60,14 +66,8 @@ def test_what_is_computed_of_columns_is_the_same_bits_however_they_are_cut(
     random = np.random.default_rng(seed)
     values = random.normal(size=(300, 2)) * 10.0 ** random.integers(-100, 100, (300, 2))
     values[random.random(values.shape) < 0.2] = np.nan
-    whole = [values]
     parts = np.split(values, sorted(cuts))
-    found = []
-    for held in (whole, parts, [values[::-1]]):
-        known = ranges(lambda held=held: held, 2)
-        middle = means(lambda held=held: held, known)
-        spread = deviations(lambda held=held: held, known, middle)
-        found.append(np.concatenate([middle, spread]))
+    found = [moments(held) for held in ([values], parts, [values[::-1]])]
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
 
@@ -102,7 +102,9 @@ def test_columns_that_are_no_use_are_dropped_each_with_its_reason() -> None:
     )
     preparer = TablePreparer().fit(frame)
     assert preparer.get_feature_names_out().tolist() == ["a", "b", "c"]
-    dropped = {decision.column: decision.reason for decision in preparer.decisions_ if decision.action == "dropped"}
+    dropped = {
+        decision.column: decision.reason for decision in preparer.decisions_ if decision.action == "dropped"
+    }
     assert dropped == {
         "text": "it holds text, such as 'x'",
         "day": "it holds dates, such as '2020-01-01 00:00:00'",
@@ -114,7 +116,7 @@ def test_columns_that_are_no_use_are_dropped_each_with_its_reason() -> None:
         "mixed": "it holds text, such as 'three'",
         "endless": "all its values are infinite",
     }
-    with pytest.raises(WorkflowError, match="'text': it holds text.*'day': .*'endless'"):
+    with pytest.raises(WorkflowError, match=r"'text': it holds text.*'day': .*'endless'"):
         TablePreparer(unusable="error").fit(frame)
     assert list(TablePreparer(columns=["rare", "a"]).fit(frame).get_feature_names_out()) == ["rare", "a"]
 
@@ -144,7 +146,9 @@ def test_rows_with_gross_outliers_are_left_out_of_what_is_learned_and_counted() 
     assert preparer.transform(frame).shape == frame.shape
 
 
-@pytest.mark.parametrize(("rule", "n_left"), [("zscore:2", 93), ("zscore", 100), ("iqr", 98), ("iqr:0.5", 84)])
+@pytest.mark.parametrize(
+    ("rule", "n_left"), [("zscore:2", 93), ("zscore", 100), ("iqr", 98), ("iqr:0.5", 84)]
+)
 def test_the_rules_for_outliers_are_those_that_are_stated(rule: str, n_left: int) -> None:
     values = np.random.default_rng(0).standard_t(5, 100)
     if rule.startswith("zscore"):

@@ -1,4 +1,4 @@
-"""Tables are read alike from every kind of file, whole or in parts, and columns come out as numbers or refused."""
+"""Tables are read alike from every kind of file, whole or in parts; columns become numbers or are refused."""
 
 from __future__ import annotations
 
@@ -162,7 +162,9 @@ def test_columns_that_are_not_there_are_refused_with_the_nearest_names(
 ) -> None:
     path = written(frame, tmp_path / "t.parquet")
     for read in (lambda names: read_table(path, names), lambda names: values_of(frame, names)):
-        with pytest.raises(WorkflowError, match="no column 'Sise' \\(is it 'size'\\?\\), 'q'; its columns are"):
+        with pytest.raises(
+            WorkflowError, match="no column 'Sise' \\(is it 'size'\\?\\), 'q'; its columns are"
+        ):
             read(["Sise", "count", "q"])
 
 
@@ -265,7 +267,9 @@ def test_a_table_that_ends_in_an_error_leaves_the_old_file_and_nothing_beside_it
     assert path.read_bytes() == b"old"
 
 
-@pytest.mark.parametrize(("name", "reason"), [("t.xlsx", "must end in"), ("none/t.csv", "there is no folder")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("t.xlsx", "must end in"), ("none/t.csv", "there is no folder")]
+)
 def test_a_place_that_cannot_be_written_to_is_refused_at_once(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(WorkflowError, match=reason):
         write_table(tmp_path / name, [pd.DataFrame({"a": [1]})])

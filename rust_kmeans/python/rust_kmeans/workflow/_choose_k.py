@@ -361,7 +361,9 @@ def _sentence(
     )
     said.append(f"stability {line['stability']:.2f}")
     if line["smallest"] < SMALLEST_SHARE * n_samples:
-        said.append(f"the smallest cluster has {line['smallest']:.0f} of {n_samples:,} rows: are they outliers?")
+        said.append(
+            f"the smallest cluster has {line['smallest']:.0f} of {n_samples:,} rows: are they outliers?"
+        )
     if n_samples < n_given:
         said.append(f"of a sample of {n_samples:,} of {n_given:,} rows")
     return f"k = {k}, {confidence}: {'; '.join(said)}."

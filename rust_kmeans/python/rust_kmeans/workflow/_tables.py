@@ -305,7 +305,7 @@ def frame_of(table: Any) -> pd.DataFrame:  # noqa: ANN401  # whatever users have
 
 
 def has_columns(table: object) -> bool:
-    """Return whether the columns of a table have names; of the type, since a lazy frame must look for them."""
+    """Return whether the columns of a table have names, without a look at them: of a lazy one that is work."""
     return hasattr(type(table), "columns")
 
 

@@ -190,7 +190,7 @@ def learn(source: Source, options: Options, progress: Progress) -> Learned:
     decisions += _notes([columns[name] for name in names], n_rows)
     _refuse_gaps([columns[name] for name in names], n_rows, options)
     while True:
-        learned = _of_columns(source, names, n_rows, options, progress)
+        learned = _of_columns(source, [columns[name] for name in names], n_rows, options, progress)
         if isinstance(learned, Learned):
             return replace(learned, decisions=decisions + learned.decisions)
         # What is left out may have been all that differed: then the others are looked at again.
@@ -345,11 +345,19 @@ def _refuse_gaps(columns: list[_Column], n_rows: int, options: Options) -> None:
 
 
 def _of_columns(
-    source: Source, names: list[str], n_rows: int, options: Options, progress: Progress
+    source: Source, columns: list[_Column], n_rows: int, options: Options, progress: Progress
 ) -> Learned | list[Decision]:
     """Learn from usable columns; or return which of them are constant once rows are left out."""
-    all_rows = _reading(source, names, progress)
-    lower, upper, rule = _limits(all_rows, len(names), options.outliers)
+    names = [column.name for column in columns]
+    rows = _reading(source, names, progress)
+    known = Ranges(
+        n_rows,
+        np.array([column.n_present - column.n_infinite for column in columns]),
+        np.array([column.lowest for column in columns]),
+        np.array([column.highest for column in columns]),
+    )
+    is_finite = not any(column.n_infinite for column in columns)
+    lower, upper, rule = _limits(rows if is_finite else _finite(rows), known, options.outliers)
     nothing = np.full(len(names), np.nan)
     limited = Preparation(
         names=tuple(names),
@@ -363,9 +371,13 @@ def _of_columns(
         missing=options.missing,
         outliers=rule,
     )
-    decisions = _left_out(all_rows, limited)
-    rows = _choosing(all_rows, limited, is_in_memory=source.is_in_memory)
-    known = ranges(rows, len(names))
+    decisions = []
+    is_whole = options.missing != "drop" or bool((known.present == n_rows).all())
+    is_within = bool((known.lowest >= lower).all() and (known.highest <= upper).all())
+    if not (is_finite and is_whole and is_within):
+        decisions = _left_out(rows, limited)
+        rows = _choosing(rows, limited, is_in_memory=source.is_in_memory)
+        known = ranges(rows, len(names))
     if known.n_rows == 0:
         msg = f"no row is left to cluster: {'; '.join(map(str, decisions))}."
         raise WorkflowError(msg)
@@ -397,26 +409,31 @@ def _reading(source: Source, names: list[str], progress: Progress) -> Parts:
     return parts
 
 
-def _limits(
-    all_rows: Parts, n_columns: int, outliers: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
-    """Return between which values rows are kept, and the rule with its factor."""
-    name, factor = rule_of(outliers)
-    if name == "none":
-        return np.full(n_columns, -np.inf), np.full(n_columns, np.inf), "none"
+def _finite(rows: Parts) -> Parts:
+    """Return what reads rows with infinite values as missing."""
 
-    def finite() -> Iterator[NDArray[np.float64]]:
-        for values in all_rows():
+    def parts() -> Iterator[NDArray[np.float64]]:
+        for values in rows():
             infinite = _infinite(values)
             yield np.where(infinite, np.nan, values) if infinite.any() else values
 
-    known = ranges(finite, n_columns)
+    return parts
+
+
+def _limits(
+    rows: Parts, known: Ranges, outliers: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+    """Return between which finite values rows are kept, and the rule with its factor."""
+    name, factor = rule_of(outliers)
+    if name == "none":
+        everything = np.full(len(known.present), np.inf)
+        return -everything, everything, "none"
     if name == "zscore":
-        middle = means(finite, known)
-        reach = factor * deviations(finite, known, middle)
+        middle = means(rows, known)
+        reach = factor * deviations(rows, known, middle)
         low, high = middle, middle
     else:
-        low, high = quantiles(finite, known, _MIDDLE if name == "gross" else [0.25, 0.75]).T
+        low, high = quantiles(rows, known, _MIDDLE if name == "gross" else [0.25, 0.75]).T
         reach = factor * (high - low)
     # Of a column whose middle is one value, any other would be an outlier.
     limited = reach > 0

@@ -14,7 +14,7 @@ from rust_kmeans.workflow._columns import LARGEST, Parts, Ranges, deviations, me
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._preparation import MissingName, Preparation, ScaleName
 from rust_kmeans.workflow._sources import Progress, Source
-from rust_kmeans.workflow._tables import Kind, kind_of, numbers_of, require, shortened
+from rust_kmeans.workflow._tables import Kind, is_boolean, kind_of, numbers_of, require, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,7 +204,7 @@ class _Column:
     """What a first pass sees of a column."""
 
     name: str
-    kinds: set[Kind] = field(default_factory=set)
+    kinds: set[Kind | Literal["booleans"]] = field(default_factory=set)
     example: str = ""
     n_present: int = 0
     n_infinite: int = 0
@@ -212,7 +212,6 @@ class _Column:
     highest: float = -np.inf
     #: Whether each value is a whole number larger than the one before.
     rises: bool = True
-    is_boolean: bool = True
 
     def add(self, column: pd.Series) -> None:
         kind = kind_of(column)
@@ -231,8 +230,7 @@ class _Column:
         if not present.size:
             self.rises = False
             return
-        self.kinds.add("numbers")
-        self.is_boolean &= str(column.dtype) in ("bool", "boolean", "bool[pyarrow]")
+        self.kinds.add("booleans" if is_boolean(column) else "numbers")
         self.rises = self.rises and present.size == len(values) and self._goes_on(values)
         if max(-present.min(), present.max()) > LARGEST:
             infinite = _infinite(present)
@@ -251,18 +249,19 @@ class _Column:
         """Return why the column cannot be clustered, if so."""
         if self.n_present == 0:
             return "it has no value in any row"
-        if self.kinds != {"numbers"}:
-            kinds = " and ".join(sorted(self.kinds - {"numbers"}))
-            among = " among numbers" if "numbers" in self.kinds else ""
-            return f"it holds {kinds}{among}, such as {self.example}"
+        if self.example:
+            others = " and ".join(sorted(self.kinds - {"numbers", "booleans"}))
+            return f"it holds {others}, such as {self.example}"
+        if len(self.kinds) > 1:
+            # In parts of a file; in memory such a column is text.
+            return "it holds booleans among numbers"
         share = 1.0 - self.n_present / n_rows
         if share > _MOST_MISSING and not asked_for:
             return f"it is missing in {_percent(share)} of the rows, more than half; name it to keep it"
         if self.n_infinite == self.n_present:
             return "all its values are infinite"
-        if self.lowest == self.highest:
-            return f"it is constant, {self.lowest:g} wherever it has a value"
-        return None
+        is_constant = self.lowest == self.highest
+        return f"it is constant, {self.lowest:g} wherever it has a value" if is_constant else None
 
 
 def _survey(source: Source, progress: Progress) -> tuple[dict[str, _Column], int]:
@@ -324,7 +323,7 @@ def _notes(columns: list[_Column], n_rows: int) -> list[Decision]:
         elif re.search(r"(^|_)id$|[a-z]I[Dd]$", column.name):
             text = "by its name it is an identifier or a code, whose size says nothing: if so, drop it"
             notes.append(Decision(column.name, "noted", text))
-        if column.is_boolean:
+        if "booleans" in column.kinds:
             notes.append(Decision(column.name, "read", "false as 0, true as 1"))
     return notes
 

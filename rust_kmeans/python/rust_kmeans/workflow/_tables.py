@@ -384,6 +384,15 @@ def kind_of(column: pd.Series) -> Kind:
     return "dates" if is_time or named else "objects"
 
 
+def is_boolean(column: pd.Series) -> bool:
+    """Return whether a column of numbers has none but true and false."""
+    import pandas as pd
+
+    if pd.api.types.is_object_dtype(column.dtype):
+        return pd.api.types.infer_dtype(column, skipna=True) == "boolean"
+    return bool(pd.api.types.is_bool_dtype(column.dtype))
+
+
 def example_of(column: pd.Series) -> str:
     """Return the first value of a column that has one, for a message."""
     return shortened(column[column.notna()].iloc[0])

@@ -4,6 +4,8 @@ Every step stands alone and is also a command of `rust-kmeans`; the extra `workf
 """
 
 from rust_kmeans.workflow._choose_k import ChoiceOfK, choose_k
+from rust_kmeans.workflow._convert import from_sklearn, to_onnx, to_sklearn
+from rust_kmeans.workflow._drift import DriftReport, DriftWindow, drift
 from rust_kmeans.workflow._errors import ModelFileError, WorkflowError
 from rust_kmeans.workflow._fit import FittedTable, fit_table
 from rust_kmeans.workflow._learning import Decision
@@ -21,6 +23,8 @@ __all__ = [
     "ChoiceOfK",
     "ClusterModel",
     "Decision",
+    "DriftReport",
+    "DriftWindow",
     "FittedTable",
     "ModelFileError",
     "Prediction",
@@ -32,12 +36,16 @@ __all__ = [
     "TrainingStatistics",
     "WorkflowError",
     "choose_k",
+    "drift",
     "fit_table",
+    "from_sklearn",
     "iter_table",
     "load_model",
     "majority_labels",
     "quality",
     "read_table",
     "save_model",
+    "to_onnx",
+    "to_sklearn",
     "update_model",
 ]

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from rust_kmeans._core import __version__
 from rust_kmeans.workflow._errors import WorkflowError
+from rust_kmeans.workflow.commands.convert import export_model, import_model
+from rust_kmeans.workflow.commands.drift import drift
 from rust_kmeans.workflow.commands.fit import fit
 from rust_kmeans.workflow.commands.predict import predict
 
@@ -45,6 +47,9 @@ def _root(
 
 app.command("fit")(fit)
 app.command("predict")(predict)
+app.command("export")(export_model)
+app.command("import")(import_model)
+app.command("drift")(drift)
 
 
 def run() -> None:

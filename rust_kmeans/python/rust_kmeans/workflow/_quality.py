@@ -161,18 +161,19 @@ def quality(
     >>> found.inertia, found.agreement.accuracy
     (1.0, 0.75)
     """
-    X = check_array(X, dtype=[np.float64, np.float32], order="C")
-    C = check_array(centers, dtype=X.dtype, order="C")
-    labels = _labels_for(labels, len(X), len(C))
-    scatter = scatters(X, [labels])[0]
+    rows: Floats = check_array(X, dtype=[np.float64, np.float32], order="C")
+    means: Floats = check_array(centers, dtype=rows.dtype, order="C")
+    found = _labels_for(labels, len(rows), len(means))
+    [scatter] = scatters(rows, [found])
+    [silhouette] = silhouettes(rows, [found], random_state=random_state)
     return Quality(
-        n_samples=len(X),
+        n_samples=len(rows),
         n_clusters=len(scatter.counts),
-        inertia=_core.inertia(X, C, labels),
-        silhouette=silhouettes(X, [labels], random_state=random_state)[0],
+        inertia=_core.inertia(rows, means, found),
+        silhouette=silhouette,
         davies_bouldin=scatter.davies_bouldin,
         calinski_harabasz=scatter.calinski_harabasz,
-        agreement=None if y is None else _agreement(labels, y, len(C), majority),
+        agreement=None if y is None else _agreement(found, y, len(means), majority),
     )
 
 

@@ -160,13 +160,12 @@ def test_what_cannot_be_summed_up_is_refused() -> None:
         builder.finish(0)
 
 
-def test_a_spread_beyond_float64_is_refused_by_name() -> None:
+def test_values_whose_squares_overflow_are_refused() -> None:
     preparation = replace(prepared(blobs(50)), divisor=np.ones(3), offset=np.zeros(3))
-    for value, said in ((1e200, "rescale the data"), (1e153, "'x1' are too large")):
-        builder = StatisticsBuilder(preparation, np.zeros((1, 3)))
-        builder.add(np.tile([0.0, value, 0.0], (2000, 1)))
-        with pytest.raises(WorkflowError, match=said):
-            builder.finish(0)
+    builder = StatisticsBuilder(preparation, np.zeros((1, 3)))
+    builder.add(np.array([[0.0, 1e200, 0.0]]))
+    with pytest.raises(WorkflowError, match="rescale the data"):
+        builder.finish(0)
 
 
 @settings(max_examples=40, deadline=None)

@@ -19,8 +19,9 @@ LARGEST = 1e150
 
 # Rows that are worked on at a time, so that what is computed of them stays in the cache.
 _PIECE = 4096
-# What a sample, from which quantiles are bracketed, may take.
-_SAMPLE_BYTES = 8 << 20
+# Of more rows than these, quantiles are bracketed by a sample of so many: the more there are the longer it
+# takes to sort them, and the fewer values lie in the brackets.
+_SAMPLED_ROWS = 1 << 15
 # A bracket reaches so many standard deviations of the rank of a quantile in a sample.
 _REACH = 6.0
 
@@ -61,7 +62,7 @@ def ranges(parts: Parts, n_columns: int) -> Ranges:
 def means(parts: Parts, known: Ranges) -> NDArray[np.float64]:
     """Return the means of what is not missing, after one pass; NaN for a column without values."""
     largest = np.fmax(np.abs(known.lowest), np.abs(known.highest))
-    total = _sums(parts, np.zeros_like(largest), _units(largest), known.n_rows, power=1)
+    total = _sums(parts, np.zeros_like(largest), _units(largest), known, power=1)
     # The mean lies in the range of the values, whatever rounding makes of it.
     return np.clip(_ratio(total, known.present), known.lowest, known.highest)
 
@@ -72,7 +73,7 @@ def deviations(parts: Parts, known: Ranges, about: NDArray[np.float64]) -> NDArr
     `about` lies in the ranges; where it is the means, these are the standard deviations.
     """
     unit = _units(np.fmax(about - known.lowest, known.highest - about))
-    total = _sums(parts, about, unit, known.n_rows, power=2)
+    total = _sums(parts, about, unit, known, power=2)
     roots: NDArray[np.float64] = np.sqrt(_ratio(total, known.present)) * unit
     return roots
 
@@ -80,15 +81,14 @@ def deviations(parts: Parts, known: Ranges, about: NDArray[np.float64]) -> NDArr
 def quantiles(parts: Parts, known: Ranges, probabilities: list[float]) -> NDArray[np.float64]:
     """Return quantiles of what is not missing, interpolated linearly, shape (n_columns, n_probabilities).
 
-    One pass finds them if all rows take 8 MiB at most. Of more rows a sample is taken, from which follows
-    between which values each quantile must lie; a second pass counts the values outside and gathers those
-    between, so that the result is exact too. Columns without values have NaN.
+    Up to 32,768 rows are sorted. Of more rows a sample is, from which follows between which values each
+    quantile must lie; a second pass counts the values outside and gathers those between, so that the result
+    is exact too. Columns without values have NaN.
     """
     n_columns = len(known.present)
-    n_sampled = max(_SAMPLE_BYTES // (8 * max(n_columns, 1)), _PIECE)
-    sample = _sample(parts, known.n_rows, n_sampled, n_columns)
+    sample = _sample(parts, known.n_rows, n_columns)
     columns = [np.sort(column[~np.isnan(column)]) for column in sample.T]
-    if known.n_rows <= n_sampled:
+    if known.n_rows <= _SAMPLED_ROWS:
         wanted = [[_interpolated(column, p) for p in probabilities] for column in columns]
         return np.array(wanted).reshape(n_columns, len(probabilities))
     del sample
@@ -103,9 +103,10 @@ def quantiles(parts: Parts, known: Ranges, probabilities: list[float]) -> NDArra
     while open_ones:
         for bracket in open_ones:
             bracket.place(columns[bracket.column], reach)
-        for part in parts():
+        for part in _pieces(parts):
+            by_column = np.ascontiguousarray(part.T)
             for bracket in open_ones:
-                bracket.add(part[:, bracket.column])
+                bracket.add(by_column[bracket.column])
         for bracket in open_ones:
             found[bracket.column, bracket.position] = bracket.quantile()
         open_ones = [one for one in open_ones if math.isnan(found[one.column, one.position])]
@@ -133,15 +134,17 @@ class _Bracket:
         self._between: list[NDArray[np.float64]] = []
 
     def add(self, values: NDArray[np.float64]) -> None:
-        self._below += int(np.count_nonzero(values < self._low))
-        self._at_low += int(np.count_nonzero(values == self._low))
+        below = int(np.count_nonzero(values < self._low))
+        up_to_low = values <= self._low
+        self._below += below
+        self._at_low += int(np.count_nonzero(up_to_low)) - below
         if self._high > self._low:
             self._at_high += int(np.count_nonzero(values == self._high))
-            self._between.append(values[(values > self._low) & (values < self._high)])
+            self._between.append(values[(values < self._high) & ~up_to_low])
 
     def quantile(self) -> float:
         """Return the quantile, or NaN if it lies elsewhere."""
-        between = np.sort(np.concatenate(self._between)) if self._between else np.empty(0)
+        between = np.concatenate(self._between) if self._between else np.empty(0)
         first = math.floor(self._rank)
         # One value alone where the rank is whole: the next may lie outside.
         ranks = [first] if self._rank == first else [first, first + 1]
@@ -154,7 +157,8 @@ class _Bracket:
             if place < ends[0]:
                 values.append(float(self._low))
             elif place < ends[1]:
-                values.append(float(between[place - ends[0]]))
+                place -= ends[0]
+                values.append(float(np.partition(between, place)[place]))
             else:
                 values.append(float(self._high))
         return _between(values[0], values[-1], self._rank - first)
@@ -174,8 +178,9 @@ def _between(low: float, high: float, share: float) -> float:
     return low if low == high else low * (1.0 - share) + high * share
 
 
-def _sample(parts: Parts, n_rows: int, size: int, n_columns: int) -> NDArray[np.float64]:
-    """Return all rows, or of more than `size` one drawn from each of `size` equal stretches."""
+def _sample(parts: Parts, n_rows: int, n_columns: int) -> NDArray[np.float64]:
+    """Return all rows, or if they are many one drawn from each of equal stretches."""
+    size = _SAMPLED_ROWS
     if n_rows <= size:
         held = list(parts())
         return np.concatenate(held) if held else np.empty((0, n_columns))
@@ -205,22 +210,25 @@ def _units(largest: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _sums(
-    parts: Parts, about: NDArray[np.float64], unit: NDArray[np.float64], n_rows: int, *, power: int
+    parts: Parts, about: NDArray[np.float64], unit: NDArray[np.float64], known: Ranges, *, power: int
 ) -> NDArray[np.float64]:
-    """Return sums of ((values - about) / unit) ** power, what is missing left out, in any order the same bits.
+    """Return sums of ((values - about) / unit) ** power, what is missing left out, in any order alike.
 
     Each term, of size at most 1, is cut into a multiple of one power of two and a multiple of a smaller
     one. Both are so large that sums of `n_rows` of them are float64 numbers, so that no addition rounds. See
     `exact_sum.rs` of the kernel for the proof.
     """
-    bits = max(n_rows, 1).bit_length() + 2
+    bits = max(known.n_rows, 1).bit_length() + 2
     coarse = math.ldexp(1.0, bits - 53)
     fine = math.ldexp(coarse, bits - 54)
     # Adding and subtracting these rounds to a multiple.
     to_coarse, to_fine = math.ldexp(1.5 * coarse, 52), math.ldexp(1.5 * fine, 52)
+    is_gappy = bool((known.present < known.n_rows).any())
     high, low = np.zeros(len(unit)), np.zeros(len(unit))
     for part in _pieces(parts):
-        terms = np.where(np.isnan(part), 0.0, (part - about) / unit)
+        terms = (part - about) / unit
+        if is_gappy:
+            terms[np.isnan(part)] = 0.0
         if power == 2:
             terms *= terms
         rounded = (terms + to_coarse) - to_coarse
@@ -231,4 +239,5 @@ def _sums(
 
 
 def _ratio(total: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    ratios: NDArray[np.float64] = np.full(len(total), np.nan)
+    return np.divide(total, count, out=ratios, where=count > 0)

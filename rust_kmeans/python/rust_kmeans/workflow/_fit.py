@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from rust_kmeans._core import __version__
 from rust_kmeans._data import Floats
 from rust_kmeans._kmeans import KMeans
+from rust_kmeans.workflow._choose_k import choose_k
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._learning import Decision, DtypeName, Learned, Options, UnusableName, kept, learn
 from rust_kmeans.workflow._model import ClusterModel
@@ -35,13 +37,11 @@ from rust_kmeans.workflow._sources import (
 from rust_kmeans.workflow._statistics import StatisticsBuilder, TrainingStatistics
 from rust_kmeans.workflow._tables import frame_of, how_it_is_read, read_table, values_of
 
-#: Numbers of clusters that "auto" chooses from.
-MOST_CLUSTERS = 20
 #: Label of a row that was left out of the fit.
 LEFT_OUT = -1
 
-# Of rows read in parts so many at most are looked at to choose the number of clusters.
-_ROWS_TO_CHOOSE_BY = 1 << 18
+# So many rows at most are looked at to choose the number of clusters.
+_ROWS_TO_CHOOSE_BY = 100_000
 # A cluster of a smaller share of the rows is likely to be a few far values rather than a group.
 _SMALLEST_SHARE = 0.001
 _ROWS_TO_SPEAK_OF_SHARES = 1000
@@ -98,8 +98,8 @@ def fit_table(
     table : path, data frame of pandas, polars or Dask, pyarrow table, or array-like
         The table, or a file as for `read_table`.
     n_clusters : int or "auto", default="auto"
-        Number of clusters; "auto" for what `choose_k` recommends of 2 to 20. Of rows that are read in parts
-        it sees 262,144 at most, spread evenly.
+        Number of clusters; "auto" for what `choose_k` recommends of up to 20, by a look at 100,000 rows at
+        most, evenly spread.
     columns, drop, scale, missing, outliers, unusable, dtype
         As for `TablePreparer`.
     random_state : int, default=0
@@ -132,7 +132,7 @@ def fit_table(
     Notes
     -----
     In memory, in parts and with Dask the model is the same, bit for bit, as long as all features take at most
-    64 MiB: of more, starting centers and, for "auto", the number of clusters come from samples.
+    64 MiB: of more, starting centers come from a sample where the rows are not in memory.
 
     Examples
     --------
@@ -145,7 +145,7 @@ def fit_table(
     [50, 50]
     """
     options = Options(columns, drop, scale, missing, outliers, unusable, dtype)
-    if not (n_clusters == "auto" or (isinstance(n_clusters, int) and n_clusters >= 1)):
+    if n_clusters != "auto" and not (isinstance(n_clusters, Integral) and n_clusters >= 1):
         msg = f"n_clusters is {n_clusters!r}: it must be a whole number from 1 on, or 'auto'."
         raise WorkflowError(msg)
     told: Progress = progress or (lambda *_: None)
@@ -158,14 +158,10 @@ def fit_table(
     decisions += learned.decisions
     if n_clusters == "auto":
         with clock.of("choose k"):
-            from rust_kmeans.workflow._choose_k import choose_k
-
             told("choosing the number of clusters", 0, None)
-            most = min(MOST_CLUSTERS, learned.n_kept - 1)
-            if most < 2:
-                msg = f"{learned.n_kept} rows are too few to choose a number of clusters: give it."
-                raise WorkflowError(msg)
-            choice = choose_k(rows.some(_ROWS_TO_CHOOSE_BY), range(2, most + 1), random_state=random_state)
+            choice = choose_k(
+                rows.some(_ROWS_TO_CHOOSE_BY), random_state=random_state, n_threads=n_threads
+            )
         decisions.append(Decision("", "clustered", choice.sentence))
         n_clusters = int(choice.n_clusters)
     if learned.n_kept < n_clusters:
@@ -216,13 +212,17 @@ class _Kept:
     def __init__(self, source: Source, learned: Learned, progress: Progress) -> None:
         self.source, self._learned, self._progress = source, learned, progress
         self.preparation = learned.preparation
-        self._values: NDArray[np.float64] | None = None
         self._features: Floats | None = None
         # Of each row of the table, in a pass that sees all: one byte.
         self._masks: list[NDArray[np.bool_]] = []
         if source.is_in_memory:
-            [self._values] = self._parts("preparing")
-            self._features = self.preparation.features(self._values)
+            shape = learned.n_kept, self.preparation.n_features
+            features: Floats = np.empty(shape, dtype=self.preparation.dtype)
+            first = 0
+            for part in self._parts("preparing"):
+                features[first : first + len(part)] = self.preparation.features(part)
+                first += len(part)
+            self._features = features
 
     def features(self, stage: str) -> Iterator[Floats]:
         """Yield the features."""
@@ -237,13 +237,10 @@ class _Kept:
         return self._features
 
     def some(self, most: int) -> Floats:
-        """Return features of all rows in memory; of rows in parts `most` of them, evenly spread."""
-        if self._features is not None:
-            return self._features
-        n_kept = self._learned.n_kept
-        every = max(-(-n_kept // most), 1)
+        """Return the features of `most` rows at most, evenly spread."""
+        every = max(-(-self._learned.n_kept // most), 1)
         found, first = [], 0
-        for features in self.features("looking for the number of clusters"):
+        for features in self.features("choosing the number of clusters"):
             found.append(features[-first % every :: every])
             first += len(features)
         return np.concatenate(found)
@@ -251,7 +248,7 @@ class _Kept:
     def statistics(self, centers: Floats) -> TrainingStatistics:
         """Return the statistics of the rows under the centers found."""
         builder = StatisticsBuilder(self.preparation, centers)
-        for values in [self._values] if self._values is not None else self._parts("summarising"):
+        for values in self._parts("summarising"):
             builder.add(values)
         return builder.finish(self._learned.n_rows - self._learned.n_kept)
 
@@ -283,7 +280,7 @@ def _source(table: Any, *, stream: bool | None, dask: bool) -> tuple[Source, lis
     form = how_it_is_read(table)
     decisions = [] if form is None else [Decision("", "read", form)]
     if dask:
-        return Partitioned(partitioned(table)), [*decisions, Decision("", "read", _BY_DASK)]
+        return partitioned(table), [*decisions, Decision("", "read", _BY_DASK)]
     if stream or (stream is None and is_large(table)):
         why = "as asked" if stream else "since it is large for the memory at hand"
         return Stored(table), [*decisions, Decision("", "read", f"in parts, again in each pass, {why}")]

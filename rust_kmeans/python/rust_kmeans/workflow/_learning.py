@@ -35,6 +35,8 @@ _MOST_MISSING = 0.5
 _MIDDLE = [0.005, 0.995]
 # From so many rows on a column that rises from row to row is likely to number them.
 _ROWS_OF_A_NUMBERING = 10
+# A value so many standard deviations from the mean makes the standard deviation say little of the others.
+_FAR = 100.0
 # Of how many values of a column of text it is looked at whether they are numbers.
 _LOOKED_AT = 10_000
 
@@ -48,8 +50,8 @@ class Decision:
     column : str
         The column it is about; empty for the whole table.
     action : str
-        What was done: "read", "dropped", "left out", "filled", "scaled", "clustered", or "noted" where nothing
-        was done.
+        What was done: "read", "dropped", "left out", "filled", "scaled", "clustered", or "noted" where
+        nothing was.
     reason : str
         Why and how much, in words.
     """
@@ -144,10 +146,14 @@ def kept(preparation: Preparation, values: NDArray[np.float64]) -> NDArray[np.bo
         False for rows with an infinite value or an outlier, and where missing values are not filled for those
         with one.
     """
-    good = preparation.inliers(values) & ~_infinite(values).any(axis=1)
+    lower, upper = np.maximum(preparation.lower, -LARGEST), np.minimum(preparation.upper, LARGEST)
+    bad = (values < lower) | (values > upper)
     if preparation.missing in ("drop", "error"):
-        good &= ~np.isnan(values).any(axis=1)
-    return good
+        bad |= np.isnan(values)
+    if not bad.any():
+        # As in most parts; to look at each row takes longer than at all of them.
+        return np.ones(len(values), dtype=np.bool_)
+    return ~np.asarray(bad.any(axis=1))
 
 
 def learn(source: Source, options: Options, progress: Progress) -> Learned:
@@ -219,20 +225,22 @@ class _Column:
             self.kinds.add(kind)
             return
         values = numbers_of(column)
-        present = values[~np.isnan(values)]
+        missing = np.isnan(values)
+        present = values[~missing] if missing.any() else values
         self.n_present += present.size
         if not present.size:
             self.rises = False
             return
         self.kinds.add("numbers")
         self.is_boolean &= str(column.dtype) in ("bool", "boolean", "bool[pyarrow]")
-        infinite = _infinite(present)
-        self.n_infinite += int(np.count_nonzero(infinite))
         self.rises = self.rises and present.size == len(values) and self._goes_on(values)
-        finite = present[~infinite]
-        if finite.size:
-            self.lowest = min(self.lowest, float(finite.min()))
-            self.highest = max(self.highest, float(finite.max()))
+        if max(-present.min(), present.max()) > LARGEST:
+            infinite = _infinite(present)
+            self.n_infinite += int(np.count_nonzero(infinite))
+            present = present[~infinite]
+        if present.size:
+            self.lowest = min(self.lowest, float(present.min()))
+            self.highest = max(self.highest, float(present.max()))
 
     def _goes_on(self, values: NDArray[np.float64]) -> bool:
         # -inf before the first part: the largest so far is the last, as long as values rise.
@@ -249,7 +257,7 @@ class _Column:
             return f"it holds {kinds}{among}, such as {self.example}"
         share = 1.0 - self.n_present / n_rows
         if share > _MOST_MISSING and not asked_for:
-            return f"it is missing in {_percent(share)} of the rows, more than half; name it among the columns to keep it"
+            return f"it is missing in {_percent(share)} of the rows, more than half; name it to keep it"
         if self.n_infinite == self.n_present:
             return "all its values are infinite"
         if self.lowest == self.highest:
@@ -340,7 +348,7 @@ def _of_columns(
     source: Source, names: list[str], n_rows: int, options: Options, progress: Progress
 ) -> Learned | list[Decision]:
     """Learn from usable columns; or return which of them are constant once rows are left out."""
-    all_rows = _reading(source, names, "preparing", progress)
+    all_rows = _reading(source, names, progress)
     lower, upper, rule = _limits(all_rows, len(names), options.outliers)
     nothing = np.full(len(names), np.nan)
     limited = Preparation(
@@ -378,16 +386,13 @@ def _of_columns(
     return Learned(preparation, [*decisions, *scaled], n_rows, known.n_rows)
 
 
-def _reading(source: Source, names: list[str], stage: str, progress: Progress) -> Parts:
-    """Return what reads columns; a table in memory is converted once."""
-    held = list(source.values(names)) if source.is_in_memory else None
-
+def _reading(source: Source, names: list[str], progress: Progress) -> Parts:
     def parts() -> Iterator[NDArray[np.float64]]:
         n_rows = 0
-        for values in held if held is not None else source.values(names):
+        for values in source.values(names):
             yield values
             n_rows += len(values)
-            progress(stage, n_rows, None)
+            progress("preparing", n_rows, None)
 
     return parts
 
@@ -426,13 +431,18 @@ def _left_out(all_rows: Parts, preparation: Preparation) -> list[Decision]:
     infinite, outside, missing = (np.zeros(len(names), dtype=np.int64) for _ in range(3))
     n_rows = n_kept = 0
     for values in all_rows():
-        is_infinite = _infinite(values)
-        infinite += np.count_nonzero(is_infinite, axis=0)
-        is_outside = (values < preparation.lower) | (values > preparation.upper)
-        outside += np.count_nonzero(is_outside & ~is_infinite, axis=0)
-        missing += np.count_nonzero(np.isnan(values), axis=0)
+        good = kept(preparation, values)
         n_rows += len(values)
-        n_kept += int(np.count_nonzero(kept(preparation, values)))
+        n_kept += int(np.count_nonzero(good))
+        if good.all():
+            continue
+        # The others have no part in the counts.
+        bad = values[~good]
+        is_infinite = _infinite(bad)
+        infinite += np.count_nonzero(is_infinite, axis=0)
+        is_outside = (bad < preparation.lower) | (bad > preparation.upper)
+        outside += np.count_nonzero(is_outside & ~is_infinite, axis=0)
+        missing += np.count_nonzero(np.isnan(bad), axis=0)
     decisions = []
     for j, name in enumerate(names):
         if infinite[j]:
@@ -489,6 +499,13 @@ def _scaling(rows: Parts, known: Ranges, preparation: Preparation) -> tuple[Prep
         offset = means(rows, known)
         divisor = deviations(rows, known, offset)
         text = "each column less its mean, divided by its standard deviation"
+        reach = np.maximum(known.highest - offset, offset - known.lowest) / divisor
+        for j in np.flatnonzero(reach > _FAR):
+            far = (
+                f"a value lies {reach[j]:.0f} standard deviations from the mean, so that the others hardly "
+                "differ: leave such rows out, as by outliers 'gross' or 'zscore'"
+            )
+            decisions.append(Decision(preparation.names[j], "noted", far))
     elif scale == "minmax":
         offset, divisor = known.lowest, known.highest - known.lowest
         text = "each column less its smallest value, divided by its range"

@@ -136,11 +136,11 @@ def _read(path: Path) -> tuple[dict[str, Any], _Arrays]:
     with path.open("rb") as file:
         n_bytes = path.stat().st_size
         start = file.read(8)
-        _refuse_foreign(path, start)
         n_header = int.from_bytes(start, "little")
-        if len(start) < 8 or n_header > min(n_bytes - 8, _MOST_HEADER_BYTES):
-            raise ModelFileError(f"{path} is no model file, or the rest of it is missing: {_MAKE}.")
-        head = file.read(n_header)
+        head = file.read(n_header if n_header <= min(n_bytes - 8, _MOST_HEADER_BYTES) else 1)
+        # A length may look like the start of a file of others.
+        if not head.startswith(b"{") or len(head) < n_header:
+            raise _foreign(path, start)
         envelope = _envelope(path, head)
         rest = file.read()
     try:
@@ -157,19 +157,21 @@ def _read(path: Path) -> tuple[dict[str, Any], _Arrays]:
     return envelope, arrays
 
 
-def _refuse_foreign(path: Path, start: bytes) -> None:
+def _foreign(path: Path, start: bytes) -> ModelFileError:
+    """Return what to say of a file that does not begin as one of ours."""
     if not start:
-        raise ModelFileError(f"{path} is empty: {_MAKE}.")
+        return ModelFileError(f"{path} is empty: {_MAKE}.")
     # A pickle begins with its protocol: 2 and later.
     if start[0] == 0x80 and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         msg = (
             f"{path} is a pickle, which could run any code and is never opened here: if you trust it, load "
             "it in Python, make a model by from_sklearn and save that by save_model."
         )
-        raise ModelFileError(msg)
+        return ModelFileError(msg)
     for magic, what in _FOREIGN:
         if start.startswith(magic):
-            raise ModelFileError(f"{path} is {what}, no model file: {_MAKE}.")
+            return ModelFileError(f"{path} is {what}, no model file: {_MAKE}.")
+    return ModelFileError(f"{path} is no model file, or the rest of it is missing: {_MAKE}.")
 
 
 def _envelope(path: Path, head: bytes) -> dict[str, Any]:

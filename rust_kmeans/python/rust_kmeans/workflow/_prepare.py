@@ -187,7 +187,7 @@ class TablePreparer(TransformerMixin, BaseEstimator):
         if hasattr(X, "columns") or hasattr(X, "schema"):
             return frame
         if frame.shape[1] != self.n_features_in_:
-            msg = f"X has {frame.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_}."
+            msg = f"X has {frame.shape[1]} features, but {type(self).__name__} expects {self.n_features_in_}."
             raise WorkflowError(msg)
         return frame.set_axis(self.feature_names_in_, axis=1)
 

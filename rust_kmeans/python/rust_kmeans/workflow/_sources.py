@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 #: Told of what goes on: what it is, rows done so far, and of how many if that is known.
 Progress = Callable[[str, int, int | None], None]
 
+_CACHED_ROWS = 1 << 13
 # Files of numbers that take more than this share of the memory at hand are read in parts: beside them a fit
 # needs the values as float64, the features and labels.
 _SHARE_OF_MEMORY = 0.2
@@ -37,7 +38,7 @@ _SHARE_OF_MEMORY = 0.2
 class Source(Protocol):
     """Rows that can be read again and again, in parts."""
 
-    #: Whether all rows are in memory anyway, in one part.
+    #: Whether all rows are in memory anyway.
     is_in_memory: bool
 
     def tables(self) -> Iterator[pd.DataFrame]:
@@ -62,10 +63,12 @@ class InMemory:
         yield self._frame
 
     def values(self, names: Sequence[str]) -> Iterator[NDArray[np.float64]]:
-        """Yield some columns as numbers."""
+        """Yield some columns as numbers, in parts for which what is computed of them stays in the cache."""
         if self._values is None or self._values[0] != tuple(names):
             self._values = tuple(names), values_of(self._frame, names)
-        yield self._values[1]
+        values = self._values[1]
+        for first in range(0, max(len(values), 1), _CACHED_ROWS):
+            yield values[first : first + _CACHED_ROWS]
 
 
 class Stored:
@@ -138,7 +141,7 @@ def partitioned(path: PathLike) -> Partitioned:
     # Only of whole lines of a file that is not compressed can parts be read.
     blocks = {} if is_plain else {"blocksize": None}
     try:
-        frame = dd.read_csv(path, assume_missing=True, **options, **blocks)
+        frame = dd.read_csv(path, assume_missing=True, low_memory=False, **options, **blocks)
     except ValueError as error:
         msg = f"{path} cannot be read by Dask: {str(error).strip().splitlines()[0]}"
         raise WorkflowError(msg) from error

@@ -163,7 +163,7 @@ def _mixed(
     weights = np.concatenate([(1 - share) * held, share * held])
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order]) - weights[order] / 2
-    mixed = np.interp(probabilities, reached, values[order])
+    mixed: NDArray[np.float64] = np.interp(probabilities, reached, values[order])
     # The smallest and the largest of all.
     mixed[probabilities == 0.0] = values.min()
     mixed[probabilities == 1.0] = values.max()
@@ -204,7 +204,7 @@ def _readable(batches: Any) -> Callable[[], Iterable[Any]]:  # noqa: ANN401  # w
     if isinstance(batches, str | Path):
         return lambda: iter_table(batches)
     if isinstance(batches, Iterator):
-        msg = f"batches is a {type(batches).__name__}, which can be read once only: update the model by each batch."
+        msg = f"batches is a {type(batches).__name__}, read once only: update by each batch."
         raise WorkflowError(msg)
     if isinstance(batches, list | tuple):
         return lambda: (part for table in batches for part in _readable(table)())

@@ -83,7 +83,7 @@ def by_clusters(data: Digits, n_clusters: Iterable[int] = (10, 16, 64, 256)) -> 
     )
 
 
-def tested(model: KMeans | MiniBatchKMeans, data: Digits) -> Quality:
+def judged_on_the_test(model: KMeans | MiniBatchKMeans, data: Digits) -> Quality:
     """Return the quality on the test images; a cluster is read as what most of its training images show."""
     majority = majority_labels(model.labels_, data.y_train, model.n_clusters)
     centers = model.cluster_centers_

@@ -464,10 +464,11 @@ def _classes(y: ArrayLike) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Return the class of each row as its index, and the classes in their order."""
     import pandas as pd
 
-    codes, classes = pd.factorize(np.asarray(y), sort=True)
-    if codes.ndim != 1 or not len(codes):
-        msg = "y must be one class for each row, and at least one."
+    values = np.asarray(y)
+    if values.ndim != 1 or not len(values):
+        msg = f"y has shape {values.shape}: it must be one class for each row."
         raise WorkflowError(msg)
+    codes, classes = pd.factorize(values, sort=True)
     if (missing := int(np.count_nonzero(codes < 0))) > 0:
         msg = f"y is missing for {missing} of {len(codes)} rows: leave these rows out."
         raise WorkflowError(msg)

@@ -6,6 +6,7 @@ import ast
 import json
 import shlex
 from pathlib import Path
+from urllib.error import URLError
 
 import nbformat
 import numpy as np
@@ -15,7 +16,9 @@ from nbclient import NotebookClient
 import runner
 from harness import analysis, explore, figures
 from harness.datasets import obtain
+from harness.errors import UserError
 from harness.scenario import DatasetSpec, Grid
+from notebooks import pictures
 from notebooks.pictures import by_clusters, digits, draw_digits, judged_on_the_test, quantised
 from python_impl.kmeans import lloyd
 from python_impl.walkthrough import draw, steps
@@ -129,6 +132,16 @@ def test_the_walkthrough_ends_where_the_algorithm_does(cache: Path) -> None:
     assert len(draw(X, done).axes) == len(done)
 
 
+def test_digits_without_a_network_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.delenv("KMEANS_MNIST", raising=False)
+    monkeypatch.setattr(pictures, "fetch_openml", offline)
+    with pytest.raises(UserError, match="set KMEANS_MNIST to a folder with its four IDX files"):
+        digits()
+
+
 @pytest.mark.parametrize("n_colors", [1, 5])
 def test_a_picture_in_few_colours_has_so_many(n_colors: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -149,7 +162,9 @@ def test_digits_are_read_where_the_variable_says(real_data: Path, monkeypatch: p
     assert data.y_train[:5].tolist() == [5, 0, 4, 1, 9]
     assert data.y_test[:5].tolist() == [7, 2, 1, 0, 4]
     fits = by_clusters(data, (10, 64))
-    accuracies = [judged_on_the_test(model, data).agreement.accuracy for model in fits["model"]]
-    assert 0.4 < accuracies[0] < accuracies[1]
+    few, many = (judged_on_the_test(model, data).agreement for model in fits["model"])
+    assert few is not None
+    assert many is not None
+    assert 0.4 < few.accuracy < many.accuracy
     assert fits["inertia"].is_monotonic_decreasing
     assert len(draw_digits(fits.loc[10, "model"].cluster_centers_, range(10)).axes) == 10

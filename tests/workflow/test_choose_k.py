@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
 
 from rust_kmeans import KMeans
 from rust_kmeans.workflow import WorkflowError, choose_k
-from rust_kmeans.workflow._choose_k import _elbow
+from rust_kmeans.workflow._choose_k import _adjusted_rand, _elbow
 
 UP_TO_12 = range(1, 13)
 
@@ -147,6 +148,16 @@ def test_of_few_rows_only_possible_numbers_are_looked_at(n_samples: int) -> None
     choice = choose_k(blobs(2, 0, n_samples=n_samples))
     assert choice.table.index[-1] < 0.8 * n_samples
     assert choice.n_clusters in choice.table.index
+
+
+@pytest.mark.parametrize("n_clusters", [2, 3, 17])
+def test_stability_is_measured_by_the_adjusted_rand_index(n_clusters: int) -> None:
+    rng = np.random.default_rng(n_clusters)
+    first = rng.integers(0, n_clusters, 300).astype(np.int32)
+    for second in (first, first[::-1], (first + 1) % n_clusters, np.where(first > 1, first, 0), 0 * first):
+        expected = adjusted_rand_score(first, second)
+        assert _adjusted_rand(first, second, n_clusters) == pytest.approx(expected, abs=1e-12)
+    assert _adjusted_rand(0 * first, 0 * first, n_clusters) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import adjusted_rand_score
 from sklearn.utils import check_array
 
 from rust_kmeans import _core
@@ -253,9 +252,27 @@ def _fitted_to_parts(
             for model, found in zip(models, labels, strict=True)
         ]
         best[k] = models[int(np.argmin(inertias))].cluster_centers_
-        alike = [adjusted_rand_score(*pair) for pair in combinations(labels, 2)] if k > 1 else [np.nan]
+        alike = [_adjusted_rand(*pair, k) for pair in combinations(labels, 2)]
         lines[k] = {"stability": float(np.mean(alike)), "stability_spread": float(np.std(alike))}
     return best, pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _adjusted_rand(first: NDArray[np.int32], second: NDArray[np.int32], n_clusters: int) -> float:
+    """Return the adjusted Rand index of two labelings; NaN for one cluster.
+
+    scikit-learn's looks anew at what labels are, which takes ten times as long as the counting.
+    """
+    if n_clusters == 1:
+        return float("nan")
+    together = np.bincount(first.astype(np.int64) * n_clusters + second, minlength=n_clusters**2)
+    together = together.reshape(n_clusters, n_clusters)
+    pairs, of_first, of_second, of_all = (
+        float((counts * (counts - 1)).sum())
+        for counts in (together, together.sum(axis=1), together.sum(axis=0), np.array([len(first)]))
+    )
+    expected = of_first * of_second / of_all
+    most = (of_first + of_second) / 2.0
+    return 1.0 if most == expected else (pairs - expected) / (most - expected)
 
 
 def _criteria(X: Floats, models: list[KMeans]) -> pd.DataFrame:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Up to this many rows a silhouette is that of all rows.
 ALL_PAIRS = 5_000
 #: Of more rows: how many have their silhouette computed, and against how many others.
-POINTS = 2_000
+POINTS = 1_000
 REFERENCE = 4_000
 #: Parts of the reference, each left out once, to see how much the silhouette depends on what was drawn.
 PARTS = 10
@@ -327,8 +327,8 @@ def silhouettes(
 
     Notes
     -----
-    Up to 5,000 rows it is scikit-learn's. Of more, 2,000 rows are drawn, each against the same 4,000 others
-    (fewer where there are not so many). The variance is that of the mean over the 2,000, plus that by which
+    Up to 5,000 rows it is scikit-learn's. Of more, 1,000 rows are drawn, each against the same 4,000 others
+    (fewer where there are not so many). The variance is that of the mean over the 1,000, plus that by which
     the mean changes with the 4,000, estimated by a jackknife over ten parts of them (Kunsch 1989). A row
     that has no row of its cluster among the others counts 0, as that of a cluster of one does.
 

@@ -159,9 +159,7 @@ def fit_table(
     if n_clusters == "auto":
         with clock.of("choose k"):
             told("choosing the number of clusters", 0, None)
-            choice = choose_k(
-                rows.some(_ROWS_TO_CHOOSE_BY), random_state=random_state, n_threads=n_threads
-            )
+            choice = choose_k(rows.some(_ROWS_TO_CHOOSE_BY), random_state=random_state, n_threads=n_threads)
         decisions.append(Decision("", "clustered", choice.sentence))
         n_clusters = int(choice.n_clusters)
     if learned.n_kept < n_clusters:

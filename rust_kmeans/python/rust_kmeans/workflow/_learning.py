@@ -261,7 +261,7 @@ class _Column:
         if self.n_infinite == self.n_present:
             return "all its values are infinite"
         if self.lowest == self.highest:
-            return f"it is constant, {self.lowest:g} in all rows"
+            return f"it is constant, {self.lowest:g} wherever it has a value"
         return None
 
 

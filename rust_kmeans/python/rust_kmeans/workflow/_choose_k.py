@@ -366,10 +366,8 @@ def _sentence(
         said.append(f"elbow at {elbow}")
     elif votes["silhouette"] == table.index[-1] and line["silhouette"] >= SURE[2]:
         said.append(f"no elbow up to {k}, where the silhouette is highest: look at larger numbers")
-    elif set(votes.values()) == {k} and line["silhouette"] >= FAIRLY_SURE[2]:
-        said.append("no elbow: no number stands out from the even fall of the inertia")
     else:
-        said.append("no cluster structure found, the inertia falls as evenly as it does without clusters")
+        said.append("no cluster structure found, the inertia falls about as evenly as without clusters")
     of = f"silhouette {silhouette}"
     best = votes["silhouette"]
     said.append(

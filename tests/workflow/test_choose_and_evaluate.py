@@ -67,27 +67,38 @@ def test_choose_k_says_of_how_many_rows(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("command", "options", "said"),
     [
-        (["--k", "1-5"], "error: --k has '1-5': it must be numbers and ranges, as 1..20 or 2,4,8."),
-        (["--k", "1..5000"], "error: --k has '1..5000': more than 1000 numbers"),
-        (["--k", "1"], "error: n_clusters is [1]: it must be numbers from 1, at least one of them above 1."),
-        (["--max-samples", "-1"], "error: --max-samples is -1: it must be 0 for all rows, or more."),
-        (["--plot", "k.gif"], "error: --plot is k.gif: the name must end in .png, .svg or .pdf."),
-        (["--csv", "nowhere/k.csv"], "error: nowhere/k.csv cannot be written: there is no folder"),
-        (["--scale", "log"], "error: scale is 'log'"),
-        (["--seed", "-3"], "error: --seed is -3: it must be from 0 to 4294967295."),
+        ("choose-k", ["--k", "1-5"], "--k has '1-5': it must be numbers and ranges, as 1..20 or 2,4,8."),
+        ("choose-k", ["--k", "1..5000"], "--k has '1..5000': more than 1000 numbers"),
+        (
+            "choose-k",
+            ["--k", "1"],
+            "n_clusters is [1]: it must be numbers from 1, at least one of them above",
+        ),
+        ("choose-k", ["--max-samples", "-1"], "--max-samples is -1: it must be 0 for all rows, or more."),
+        ("choose-k", ["--plot", "k.gif"], "--plot is k.gif: the name must end in .png, .svg or .pdf."),
+        ("choose-k", ["--csv", "nowhere/k.csv"], "nowhere/k.csv cannot be written: there is no folder"),
+        ("choose-k", ["--scale", "log"], "scale is 'log'"),
+        ("choose-k", ["--seed", "-3"], "--seed is -3: it must be from 0 to 4294967295."),
+        ("evaluate", ["--csv", "confusion.csv"], "--csv writes the confusion table: give --labels"),
+        ("evaluate", ["--labels", "sort"], "'sort'"),
     ],
 )
-def test_a_mistake_in_choose_k_is_one_line(
+def test_a_mistake_is_one_line(
     table: Path,
+    command: str,
     options: list[str],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(monkeypatch, "choose-k", table, *options) == 2
+    model = table.with_name("model")
+    save_model(fit_table(table, 2).model, model)
+    words = ["evaluate", model, table] if command == "evaluate" else ["choose-k", table]
+    assert run(monkeypatch, *words, *options) == 2
     [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
     assert said in line
 
 
@@ -129,23 +140,3 @@ def test_evaluate_needs_no_classes(
     # One cluster has no criteria, and there is nothing to agree with.
     assert "silhouette" not in said
     assert "accuracy" not in said
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--csv", "confusion.csv"], "error: --csv writes the confusion table: give --labels"),
-        (["--labels", "sort"], "'sort'"),
-    ],
-)
-def test_a_mistake_in_evaluate_is_one_line(
-    table: Path,
-    options: list[str],
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    save_model(fit_table(table, 2).model, table.with_name("model"))
-    assert run(monkeypatch, "evaluate", table.with_name("model"), table, *options) == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert said in line

@@ -163,7 +163,8 @@ def test_stability_is_measured_by_the_adjusted_rand_index(n_clusters: int) -> No
 @pytest.mark.parametrize(
     ("X", "n_clusters", "said"),
     [
-        (np.zeros((50, 2)), [2, 3], "the rows are all equal"),
+        (np.zeros((50, 2)), [2, 3], "fewer than 2 rows are distinct"),
+        (np.repeat(np.eye(3), 20, axis=0), [5], "fewer than 5 rows are distinct"),
         (np.eye(2), [2, 3], "2 rows are too few to judge 2 clusters"),
         (np.eye(20), [30], "20 rows are too few to judge 30 clusters"),
         (np.eye(20), [1], "n_clusters is [1]: it must be numbers from 1, at least one of them above 1."),
@@ -175,6 +176,12 @@ def test_what_cannot_be_judged_is_refused(X: Any, n_clusters: list[int], said: s
     with pytest.raises(WorkflowError) as raised:
         choose_k(X, n_clusters)
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("max_samples", [-1, 0, 2])
+def test_a_sample_of_too_few_rows_is_refused(max_samples: int) -> None:
+    with pytest.raises(WorkflowError, match="rows are too few to judge 2 clusters"):
+        choose_k(blobs(2, 0), max_samples=max_samples)
 
 
 def test_rows_with_missing_values_are_refused() -> None:

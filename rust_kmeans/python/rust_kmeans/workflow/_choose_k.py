@@ -185,10 +185,10 @@ def choose_k(
     """
     rows: Floats = check_array(X, dtype=[np.float64, np.float32], order="C")
     n_given = len(rows)
-    asked = _asked(n_clusters, n_given)
     rng = np.random.default_rng(random_state)
     if max_samples is not None and n_given > max_samples:
-        rows = rows[np.sort(rng.choice(n_given, max_samples, replace=False))]
+        rows = rows[np.sort(rng.choice(n_given, max(max_samples, 0), replace=False))]
+    asked = _asked(n_clusters, len(rows))
     with warnings.catch_warnings():
         # Fewer distinct rows than clusters: such k are left out below.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -203,7 +203,7 @@ def choose_k(
         )
     table = _criteria(rows, models).join(stability)
     if len(table) < 2:
-        msg = "the rows are all equal: there is nothing to cluster; check the columns and their scale."
+        msg = f"fewer than {asked[1]} rows are distinct: there is nothing to choose; look at the columns."
         raise WorkflowError(msg)
     return _chosen(table, len(rows), n_given)
 

@@ -12,6 +12,7 @@ import typer
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._nearest import TwoNearest, two_nearest
 from rust_kmeans.workflow.commands._console import console, progress
+from rust_kmeans.workflow.commands._options import ModelFile, TableFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A model file.", show_default=False)],
-    table: Annotated[
-        Path,
-        typer.Argument(help="CSV (.csv, .csv.gz), Parquet (file or folder) or .npy.", show_default=False),
-    ],
+    model: ModelFile,
+    table: TableFile,
     out: Annotated[
         Path, typer.Option("--out", help="Where to write: .csv, .csv.gz or .parquet.", show_default=False)
     ],

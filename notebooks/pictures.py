@@ -15,12 +15,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.datasets import fetch_openml, load_sample_image
 
+from harness.environment import ROOT
+from harness.errors import UserError
 from harness.figures import STYLE
 from harness.readers import read
 from rust_kmeans import KMeans, MiniBatchKMeans
 from rust_kmeans.workflow import Quality, majority_labels, quality
 
-ROOT = Path(__file__).resolve().parent.parent
+#: What is fetched once.
+CACHE = ROOT / "data" / "mnist-openml"
 #: Names a folder that holds MNIST as four IDX files; without it MNIST is fetched once from OpenML.
 MNIST_VARIABLE = "KMEANS_MNIST"
 #: Most training images to take, and most of the test; without it all 60,000 and 10,000.
@@ -42,6 +45,11 @@ class Digits(NamedTuple):
 def digits() -> Digits:
     """Return MNIST from the folder named by ``KMEANS_MNIST``, else from OpenML.
 
+    Raises
+    ------
+    UserError
+        If it cannot be fetched; it says how to do without.
+
     Notes
     -----
     Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-based learning applied to document recognition,
@@ -52,7 +60,12 @@ def digits() -> Digits:
         images = [_idx(folder, f"{part}-images-idx3-ubyte.gz") for part in ("train", "t10k")]
         shown = [_idx(folder, f"{part}-labels-idx1-ubyte.gz", "0").ravel() for part in ("train", "t10k")]
     else:
-        bunch = fetch_openml("mnist_784", version=1, as_frame=False, data_home=str(ROOT / "data" / "openml"))
+        try:
+            bunch = fetch_openml("mnist_784", version=1, as_frame=False, data_home=str(CACHE))
+        except OSError as error:
+            remedy = f"set {MNIST_VARIABLE} to a folder with its four IDX files"
+            msg = f"MNIST cannot be fetched ({error}): {remedy}."
+            raise UserError(msg) from error
         images = np.split(bunch.data.astype(np.float32), [_TRAINING_IMAGES])
         shown = np.split(bunch.target, [_TRAINING_IMAGES])
     most = int(os.environ.get(SAMPLES_VARIABLE, _TRAINING_IMAGES))
@@ -83,7 +96,7 @@ def by_clusters(data: Digits, n_clusters: Iterable[int] = (10, 16, 64, 256)) -> 
     )
 
 
-def tested(model: KMeans | MiniBatchKMeans, data: Digits) -> Quality:
+def judged_on_the_test(model: KMeans | MiniBatchKMeans, data: Digits) -> Quality:
     """Return the quality on the test images; a cluster is read as what most of its training images show."""
     majority = majority_labels(model.labels_, data.y_train, model.n_clusters)
     centers = model.cluster_centers_

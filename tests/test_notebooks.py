@@ -6,6 +6,7 @@ import ast
 import json
 import shlex
 from pathlib import Path
+from urllib.error import URLError
 
 import nbformat
 import numpy as np
@@ -15,7 +16,10 @@ from nbclient import NotebookClient
 import runner
 from harness import analysis, explore, figures
 from harness.datasets import obtain
+from harness.errors import UserError
 from harness.scenario import DatasetSpec, Grid
+from notebooks import pictures
+from notebooks.pictures import by_clusters, digits, draw_digits, judged_on_the_test, quantised
 from python_impl.kmeans import lloyd
 from python_impl.walkthrough import draw, steps
 from tests import rows
@@ -44,7 +48,8 @@ def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 def test_there_is_a_notebook_for_every_question() -> None:
     names = [path.stem for path in NOTEBOOKS]
-    assert names == ["1-dataset", "2-runtime", "3-memory", "4-quality", "5-scaling", "6-walkthrough"]
+    of_the_bench = ["1-dataset", "2-runtime", "3-memory", "4-quality", "5-scaling", "6-walkthrough"]
+    assert names == [*of_the_bench, "colors", "mnist"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -65,8 +70,11 @@ def test_a_notebook_has_no_logic_of_its_own(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_bottom_and_shows_figures(
-    path: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, results: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    if path.stem == "mnist":
+        monkeypatch.setenv("KMEANS_MNIST", str(request.getfixturevalue("real_data") / "mnist"))
+        monkeypatch.setenv("KMEANS_MNIST_SAMPLES", "2000")
     monkeypatch.setenv("KMEANS_BENCH_RESULTS", str(results))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = read(path)
@@ -122,3 +130,41 @@ def test_the_walkthrough_ends_where_the_algorithm_does(cache: Path) -> None:
     np.testing.assert_array_equal(done[-1].centers, expected.centers)
     np.testing.assert_array_equal(done[-1].labels, expected.labels)
     assert len(draw(X, done).axes) == len(done)
+
+
+def test_digits_without_a_network_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.delenv("KMEANS_MNIST", raising=False)
+    monkeypatch.setattr(pictures, "fetch_openml", offline)
+    with pytest.raises(UserError, match="set KMEANS_MNIST to a folder with its four IDX files"):
+        digits()
+
+
+@pytest.mark.parametrize("n_colors", [1, 5])
+def test_a_picture_in_few_colours_has_so_many(n_colors: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    few = quantised(image, n_colors)
+    assert few.pixels.shape == image.shape
+    assert len(np.unique(few.pixels.reshape(-1, 3), axis=0)) == n_colors
+    # No single colour is nearer than the mean, and more colours are nearer than one.
+    error = np.square(image.astype(float) - few.pixels).mean()
+    assert error <= image.reshape(-1, 3).astype(float).var(axis=0).mean() + 0.1
+
+
+def test_digits_are_read_where_the_variable_says(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KMEANS_MNIST", str(real_data / "mnist"))
+    monkeypatch.setenv("KMEANS_MNIST_SAMPLES", "1000")
+    data = digits()
+    assert data.X_train.shape == data.X_test.shape == (1_000, 784)
+    # The first five images of the training set show these digits, those of the test set the others.
+    assert data.y_train[:5].tolist() == [5, 0, 4, 1, 9]
+    assert data.y_test[:5].tolist() == [7, 2, 1, 0, 4]
+    fits = by_clusters(data, (10, 64))
+    few, many = (judged_on_the_test(model, data).agreement for model in fits["model"])
+    assert few is not None
+    assert many is not None
+    assert 0.4 < few.accuracy < many.accuracy
+    assert fits["inertia"].is_monotonic_decreasing
+    assert len(draw_digits(fits.loc[10, "model"].cluster_centers_, range(10)).axes) == 10

@@ -18,7 +18,7 @@ from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._learning import DtypeName, Options, UnusableName, learn
 from rust_kmeans.workflow._preparation import MissingName, ScaleName
 from rust_kmeans.workflow._sources import InMemory
-from rust_kmeans.workflow._tables import frame_of, values_of
+from rust_kmeans.workflow._tables import frame_of, has_columns, values_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +184,7 @@ class TablePreparer(TransformerMixin, BaseEstimator):
 
     def _named(self, X: Any) -> pd.DataFrame:  # noqa: ANN401  # whatever users have
         frame = frame_of(X)
-        if hasattr(X, "columns") or hasattr(X, "schema"):
+        if has_columns(X):
             return frame
         if frame.shape[1] != self.n_features_in_:
             msg = f"X has {frame.shape[1]} features, but {type(self).__name__} expects {self.n_features_in_}."

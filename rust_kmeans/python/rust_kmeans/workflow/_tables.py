@@ -211,6 +211,8 @@ def bytes_of(path: PathLike) -> int:
         if file.suffix in PARQUET or file.is_dir():
             data = _dataset(file)
             return int(data.count_rows()) * len(_names_in(data)) * 8
+        if file.suffix == ".npy":
+            return _mapped(file).size * 8
         size = file.stat().st_size
         return size * _COMPRESSION if file.suffix in COMPRESSED else size
 
@@ -304,6 +306,11 @@ def frame_of(table: Any) -> pd.DataFrame:  # noqa: ANN401  # whatever users have
     return frame if list(frame.columns) == names else frame.set_axis(names, axis=1)
 
 
+def has_columns(table: object) -> bool:
+    """Return whether the columns of a table have names; asks its type, since a lazy one must look."""
+    return hasattr(type(table), "columns")
+
+
 def values_of(table: Any, names: Sequence[str]) -> NDArray[np.float64]:  # noqa: ANN401  # whatever users have
     """Return columns of a table as numbers.
 
@@ -325,7 +332,7 @@ def values_of(table: Any, names: Sequence[str]) -> NDArray[np.float64]:  # noqa:
     WorkflowError
         For columns that are not there or hold no numbers.
     """
-    if not (hasattr(table, "columns") or hasattr(table, "to_arrow") or hasattr(table, "schema")):
+    if not has_columns(table):
         return _matrix(np.asarray(table), len(names))
     frame = frame_of(table)
     require(names, list(frame.columns), "the table")
@@ -363,7 +370,7 @@ def kind_of(column: pd.Series) -> Kind:
     kind = column.dtype
     if pd.api.types.is_object_dtype(kind):
         return _KINDS.get(pd.api.types.infer_dtype(column, skipna=True), "objects")
-    if pd.api.types.is_numeric_dtype(kind):
+    if pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
         # Booleans are numbers here too; complex ones are not real.
         return "objects" if pd.api.types.is_complex_dtype(kind) else "numbers"
     if not column.notna().any():
@@ -375,6 +382,15 @@ def kind_of(column: pd.Series) -> Kind:
     is_time = pd.api.types.is_datetime64_any_dtype(kind) or pd.api.types.is_timedelta64_dtype(kind)
     named = str(kind).startswith(("period", "date", "time", "duration"))
     return "dates" if is_time or named else "objects"
+
+
+def is_boolean(column: pd.Series) -> bool:
+    """Return whether a column of numbers has none but true and false."""
+    import pandas as pd
+
+    if pd.api.types.is_object_dtype(column.dtype):
+        return pd.api.types.infer_dtype(column, skipna=True) == "boolean"
+    return bool(pd.api.types.is_bool_dtype(column.dtype))
 
 
 def example_of(column: pd.Series) -> str:
@@ -430,7 +446,9 @@ def _naming(file: Path) -> Iterator[None]:
         yield
     except WorkflowError:
         raise
-    except (ValueError, EOFError, zlib.error) as error:
+    except (ValueError, EOFError, OSError, zlib.error) as error:
+        if isinstance(error, OSError) and (error.filename or str(file) in str(error)):
+            raise
         reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
         msg = f"{file} cannot be read: {reason}"
         raise WorkflowError(msg) from error
@@ -548,7 +566,10 @@ def _csv(file: Path, columns: Sequence[str] | None, n_rows: int | None) -> Itera
 
     options = csv_options(file)
     chosen = _chosen(columns, options["names"], file)
-    options |= {"usecols": chosen, "low_memory": False}
+    options["low_memory"] = False
+    if len(chosen) < len(options["names"]):
+        # Not for all: pandas then no longer refuses lines of more fields than names.
+        options["usecols"] = chosen
     if n_rows is None:
         yield pd.read_csv(file, **options)[chosen]
         return

@@ -14,44 +14,38 @@ from rich.table import Table
 
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow.commands._console import console, progress
+from rust_kmeans.workflow.commands._options import (
+    Columns,
+    Drop,
+    Dtype,
+    Missing,
+    Outliers,
+    Scale,
+    Seed,
+    TableFile,
+    Unusable,
+    seed_of,
+    words,
+)
 
 if TYPE_CHECKING:
     from rust_kmeans.workflow._fit import FittedTable
     from rust_kmeans.workflow._learning import Decision
     from rust_kmeans.workflow._model import ClusterModel
 
-#: scikit-learn takes no larger seed.
-MAX_SEED = 2**32 - 1
-
 
 def fit(
     ctx: typer.Context,
-    table: Annotated[
-        Path,
-        typer.Argument(help="CSV (.csv, .csv.gz), Parquet (file or folder) or .npy.", show_default=False),
-    ],
+    table: TableFile,
     k: Annotated[str, typer.Option("--k", help="Number of clusters, or auto.")] = "auto",
-    scale: Annotated[str, typer.Option("--scale", help="standard, minmax, robust or none.")] = "standard",
-    missing: Annotated[
-        str, typer.Option("--missing", help="Fill by mean or median, drop these rows, or error.")
-    ] = "median",
-    outliers: Annotated[
-        str,
-        typer.Option(
-            "--outliers",
-            help="Rows to leave out: none; gross, far beyond the middle 99 % of a column; iqr; zscore; with "
-            "another factor as zscore:3.",
-        ),
-    ] = "gross",
-    columns: Annotated[
-        str, typer.Option("--columns", help="Columns to use, separated by commas [all].", show_default=False)
-    ] = "",
-    drop: Annotated[str, typer.Option("--drop", help="Columns to leave out.", show_default=False)] = "",
-    unusable: Annotated[
-        str, typer.Option("--unusable", help="What to do with columns of no use: drop or error.")
-    ] = "drop",
-    dtype: Annotated[str, typer.Option("--dtype", help="Of the features: float32 or float64.")] = "float32",
-    seed: Annotated[int, typer.Option("--seed", help="Of starting centers and samples.")] = 0,
+    scale: Scale = "standard",
+    missing: Missing = "median",
+    outliers: Outliers = "gross",
+    columns: Columns = "",
+    drop: Drop = "",
+    unusable: Unusable = "drop",
+    dtype: Dtype = "float32",
+    seed: Seed = 0,
     stream: Annotated[
         bool | None,
         typer.Option(
@@ -106,15 +100,15 @@ def fit(
             fitted = fit_table(
                 table,
                 _n_clusters(k),
-                columns=_words(columns) or None,
-                drop=_words(drop),
+                columns=words(columns) or None,
+                drop=words(drop),
                 # Checked by what they are passed to.
                 scale=scale,  # type: ignore[arg-type]
                 missing=missing,  # type: ignore[arg-type]
                 outliers=outliers,
                 unusable=unusable,  # type: ignore[arg-type]
                 dtype=dtype,  # type: ignore[arg-type]
-                random_state=_seed(seed),
+                random_state=seed_of(seed),
                 stream=stream,
                 dask=dask,
                 progress=told,
@@ -152,17 +146,6 @@ def _n_clusters(k: str) -> int | Literal["auto"]:
     except ValueError:
         msg = f"--k is {k!r}: it must be auto or a whole number."
         raise WorkflowError(msg) from None
-
-
-def _seed(seed: int) -> int:
-    if not 0 <= seed <= MAX_SEED:
-        msg = f"--seed is {seed}: it must be from 0 to {MAX_SEED}."
-        raise WorkflowError(msg)
-    return seed
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _print_fit(out: Console, fitted: FittedTable) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
 from rust_kmeans.workflow._errors import WorkflowError
+from rust_kmeans.workflow._nearest import TwoNearest, two_nearest
 from rust_kmeans.workflow.commands._console import console, progress
+from rust_kmeans.workflow.commands._options import ModelFile, TableFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,11 +22,8 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A model file.", show_default=False)],
-    table: Annotated[
-        Path,
-        typer.Argument(help="CSV (.csv, .csv.gz), Parquet (file or folder) or .npy.", show_default=False),
-    ],
+    model: ModelFile,
+    table: TableFile,
     out: Annotated[
         Path, typer.Option("--out", help="Where to write: .csv, .csv.gz or .parquet.", show_default=False)
     ],
@@ -41,20 +41,27 @@ def predict(
 
 
 def _predictions(model: ClusterModel, table: Path, told: Progress) -> Iterator[pd.DataFrame]:
-    import pandas as pd
-
-    from rust_kmeans.workflow._nearest import two_nearest
     from rust_kmeans.workflow._tables import iter_table, values_of
 
     n_rows = 0
     for part in iter_table(table, model.names):
         try:
-            features = model.preparation.features(values_of(part, model.names))
-            found = two_nearest(features, model.centers)
+            values = values_of(part, model.names)
+            if not len(values):
+                nothing = np.empty(0)
+                yield _table(TwoNearest(nothing.astype(np.int32), nothing, nothing))
+                continue
+            found = two_nearest(model.preparation.features(values), model.centers)
         except WorkflowError as error:
             where = f" in the rows from {n_rows} on" if n_rows else ""
             msg = f"{table}{where}: {error}"
             raise WorkflowError(msg) from error
         n_rows += len(part)
         told("labelling", n_rows, None)
-        yield pd.DataFrame({"label": found.labels, "distance": found.distances, "margin": found.margins})
+        yield _table(found)
+
+
+def _table(found: TwoNearest) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({"label": found.labels, "distance": found.distances, "margin": found.margins})

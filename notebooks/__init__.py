@@ -1,0 +1,1 @@
+"""Notebooks, and what draws the pictures in them."""

@@ -1,0 +1,140 @@
+"""`rust-kmeans evaluate`: how good the clusters of a model are on a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from rust_kmeans.workflow._errors import WorkflowError
+from rust_kmeans.workflow.commands._console import console, progress
+from rust_kmeans.workflow.commands._options import ModelFile, Seed, TableFile, seed_of
+
+if TYPE_CHECKING:
+    from rust_kmeans._data import Floats
+    from rust_kmeans.workflow._model import ClusterModel
+    from rust_kmeans.workflow._quality import Agreement, Quality
+    from rust_kmeans.workflow._sources import Progress
+
+#: A table of more classes is written, not printed.
+_MOST_PRINTED = 20
+
+
+def evaluate(
+    model: ModelFile,
+    table: TableFile,
+    labels: Annotated[
+        str | None,
+        typer.Option("--labels", help="A column of known classes to compare with.", show_default=False),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", help="Where to write the confusion table of --labels.", show_default=False),
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Say how good the clusters of a model are on a table; with known classes, how they agree."""
+    if csv is not None and labels is None:
+        msg = "--csv writes the confusion table: give --labels, the column of known classes."
+        raise WorkflowError(msg)
+    # pandas takes half a second to import, which `--help` should not pay.
+    from rust_kmeans.workflow._files import write_bytes
+    from rust_kmeans.workflow._model_file import load_model
+    from rust_kmeans.workflow._quality import quality
+    from rust_kmeans.workflow._tables import check_folder
+
+    if csv is not None:
+        check_folder(csv)
+    known = load_model(model)
+    out = console()
+    with progress() as told:
+        features, classes, n_left_out = _rows(known, table, labels, told)
+        told("judging", 0, None)
+        found = quality(
+            features,
+            known.estimator.predict(features),
+            known.centers,
+            classes,
+            random_state=seed_of(seed),
+        )
+    if n_left_out:
+        why = (
+            "outliers or with missing values"
+            if labels is None
+            else "outliers, or with missing values or class"
+        )
+        out.print(f"left out: {n_left_out:,} rows, {why}", soft_wrap=True)
+    _print_quality(out, found, known.n_clusters)
+    if found.agreement is None:
+        return
+    _print_agreement(out, found.agreement)
+    if csv is not None:
+        write_bytes(csv, found.agreement.confusion.to_csv().encode())
+        out.print(f"confusion: {csv}", markup=False, soft_wrap=True)
+
+
+def _rows(
+    model: ClusterModel, table: Path, labels: str | None, told: Progress
+) -> tuple[Floats, NDArray[Any] | None, int]:
+    """Return features of the rows that a fit would keep, their classes, and how many rows are left out."""
+    from rust_kmeans.workflow._learning import kept
+    from rust_kmeans.workflow._tables import iter_table, values_of
+
+    preparation = model.preparation
+    columns = list(dict.fromkeys([*preparation.names, *([] if labels is None else [labels])]))
+    features, classes, n_rows, n_kept = [], [], 0, 0
+    for part in iter_table(table, columns):
+        values = values_of(part, preparation.names)
+        good = kept(preparation, values)
+        if labels is not None:
+            good &= part[labels].notna().to_numpy()
+            classes.append(part[labels].to_numpy(dtype=object)[good])
+        features.append(preparation.features(values[good]))
+        n_rows, n_kept = n_rows + len(good), n_kept + int(good.sum())
+        told("reading", n_rows, None)
+    if not n_kept:
+        msg = f"{table}: none of its {n_rows:,} rows can be used."
+        raise WorkflowError(msg)
+    return np.concatenate(features), np.concatenate(classes) if classes else None, n_rows - n_kept
+
+
+def _print_quality(out: Console, found: Quality, n_clusters: int) -> None:
+    lines = Table(show_header=False)
+    lines.add_column()
+    lines.add_column(justify="right")
+    clusters = f"{found.n_clusters} of {n_clusters}" if found.n_clusters < n_clusters else str(n_clusters)
+    lines.add_row("rows", f"{found.n_samples:,}")
+    lines.add_row("clusters with rows", clusters)
+    lines.add_row("inertia", f"{found.inertia:.6g}")
+    lines.add_row("inertia of a row", f"{found.inertia / found.n_samples:.6g}")
+    if found.n_clusters > 1:
+        lines.add_row("silhouette", str(found.silhouette))
+        lines.add_row("Davies-Bouldin (less is better)", f"{found.davies_bouldin:.4g}")
+        lines.add_row("Calinski-Harabasz (more is better)", f"{found.calinski_harabasz:.6g}")
+    out.print(lines)
+
+
+def _print_agreement(out: Console, agreement: Agreement) -> None:
+    lines = Table(show_header=False)
+    lines.add_column()
+    lines.add_column(justify="right")
+    lines.add_row("adjusted Rand index", f"{agreement.adjusted_rand:.4f}")
+    lines.add_row("normalised mutual information", f"{agreement.mutual_information:.4f}")
+    lines.add_row("accuracy, each cluster its most frequent class", f"{agreement.accuracy:.2%}")
+    out.print(lines)
+    confusion = agreement.confusion
+    if max(confusion.shape) > _MOST_PRINTED:
+        out.print(f"{len(confusion)} classes: --csv FILE writes how they are confused", soft_wrap=True)
+        return
+    counts = Table(title="rows of each class, by the class of their cluster")
+    counts.add_column("class")
+    for name in confusion.columns:
+        counts.add_column(str(name), justify="right")
+    for name, line in confusion.iterrows():
+        counts.add_row(str(name), *(f"{count:,}" for count in line))
+    out.print(counts)

@@ -1,0 +1,281 @@
+"""Tables are read alike from every kind of file, whole or in parts; columns become numbers or are refused."""
+
+from __future__ import annotations
+
+import bz2
+import datetime
+import decimal
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from rust_kmeans.workflow import WorkflowError, iter_table, read_table
+from rust_kmeans.workflow._tables import how_it_is_read, values_of, write_table
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "size": random.normal(size=500),
+            "count": random.integers(0, 9, 500),
+            "name": [f"row, {i}" for i in range(500)],
+            "open": random.random(500) < 0.5,
+        }
+    )
+
+
+def written(frame: pd.DataFrame, path: Path) -> Path:
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.csv.bz2", "t.parquet"])
+def test_a_file_gives_the_table_that_was_written_whole_and_in_parts(
+    frame: pd.DataFrame, tmp_path: Path, name: str
+) -> None:
+    path = written(frame, tmp_path / name)
+    pd.testing.assert_frame_equal(read_table(path), frame)
+    parts = list(iter_table(path, n_rows=64))
+    assert max(map(len, parts)) == 64
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), frame)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_only_the_columns_asked_for_are_read_in_their_order(
+    frame: pd.DataFrame, tmp_path: Path, name: str
+) -> None:
+    path = written(frame, tmp_path / name)
+    assert list(read_table(path, ["count", "size"]).columns) == ["count", "size"]
+    assert [list(part.columns) for part in iter_table(path, ["open", "size"], 300)] == [["open", "size"]] * 2
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_npy_file_has_numbered_columns(tmp_path: Path, order: Any) -> None:
+    matrix = np.arange(60, dtype=np.float32).reshape(20, 3, order=order)
+    np.save(tmp_path / "m.npy", matrix)
+    table = read_table(tmp_path / "m.npy")
+    assert list(table.columns) == ["x0", "x1", "x2"]
+    np.testing.assert_array_equal(table.to_numpy(), matrix)
+    parts = [part.to_numpy() for part in iter_table(tmp_path / "m.npy", ["x2", "x0"], n_rows=7)]
+    assert [len(part) for part in parts] == [7, 7, 6]
+    np.testing.assert_array_equal(np.concatenate(parts), matrix[:, [2, 0]])
+
+
+def test_a_folder_of_parquet_files_is_one_table_with_the_columns_of_its_folders(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    for month, part in ((1, frame[:200]), (2, frame[200:])):
+        folder = tmp_path / "trips" / f"month={month}"
+        folder.mkdir(parents=True)
+        part.to_parquet(folder / "part.parquet")
+    table = read_table(tmp_path / "trips")
+    pd.testing.assert_frame_equal(table[list(frame.columns)], frame)
+    assert table["month"].tolist() == [1] * 200 + [2] * 300
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a;b\n1,5;2\n2,5;3\n", "columns are separated by ';'; numbers have a decimal comma"),
+        ("a\tb\n1.5\t2\n2.5\t3\n", "columns are separated by a tab"),
+        ('"a"|"b"\n1.5|2\n2.5|3\n', "columns are separated by '|'"),
+        ("a,b\n1.5,2\n2.5,3\n", None),
+    ],
+)
+def test_how_a_csv_file_is_written_is_found_and_said(tmp_path: Path, text: str, said: str | None) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    assert how_it_is_read(path) == said
+    assert read_table(path).to_dict("list") == {"a": [1.5, 2.5], "b": [2, 3]}
+
+
+def test_a_csv_file_whose_first_line_has_numbers_has_no_names(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("1.5,2\n2.5,3\n")
+    assert read_table(path).to_dict("list") == {"x0": [1.5, 2.5], "x1": [2, 3]}
+    assert "named x0" in str(how_it_is_read(path))
+
+
+def test_a_csv_file_may_have_a_byte_order_mark_a_column_without_a_name_and_lines_in_quotes(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'\xef\xbb\xbfa,,c\n1,2,"x\ny"\n3,4,z\n')
+    expected = {"a": [1, 3], "column 2": [2, 4], "c": ["x\ny", "z"]}
+    assert read_table(path).to_dict("list") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("t.csv", b"", "is empty"),
+        ("t.csv", b"\xff\xfea\x00,\x00b\x00", "UTF-16"),
+        ("t.csv", b"a,b\n\xe9\xe8,1\n", "utf-8"),
+        ("t.csv", b"a,b\n1,2,3\n", "names for 2 columns and 3 columns"),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", "line 3"),
+        ("t.csv", b"a,b,a\n1,2,3\n", "several columns named 'a'"),
+        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 9999)[:-60], "t.csv.gz"),
+        ("t.csv.bz2", bz2.compress(b"a,b\n1,2\n" * 99)[:30], "t.csv.bz2"),
+        ("t.parquet", b"PAR1 and no more", "cannot be read"),
+        ("t.npy", b"not an array", "cannot be read"),
+        ("t.xlsx", b"", "none of .csv"),
+        ("t", b"", "none of .csv"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_in_one_line_that_names_it(
+    tmp_path: Path, name: str, content: bytes, reason: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    for read in (read_table, lambda path: list(iter_table(path, n_rows=10))):
+        with pytest.raises((WorkflowError, OSError), match=reason) as caught:
+            read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("matrix", [np.zeros(3), np.zeros((2, 2), dtype=complex), np.array([["a"]])])
+def test_a_npy_file_that_is_no_matrix_of_numbers_is_refused(tmp_path: Path, matrix: Any) -> None:
+    np.save(tmp_path / "m.npy", matrix)
+    with pytest.raises(WorkflowError, match="a matrix of real numbers is needed"):
+        read_table(tmp_path / "m.npy")
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    for name in ("t.csv", "t.parquet", "t.npy"):
+        with pytest.raises(OSError, match=name):
+            read_table(tmp_path / name)
+
+
+def test_columns_that_are_not_there_are_refused_with_the_nearest_names(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = written(frame, tmp_path / "t.parquet")
+    for read in (lambda names: read_table(path, names), lambda names: values_of(frame, names)):
+        with pytest.raises(
+            WorkflowError, match="no column 'Sise' \\(is it 'size'\\?\\), 'q'; its columns are"
+        ):
+            read(["Sise", "count", "q"])
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npy"])
+def test_a_file_without_rows_is_one_part_with_its_columns(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "t.npy":
+        np.save(path, np.empty((0, 2)))
+    else:
+        written(pd.DataFrame({"x0": [1.0], "x1": [1.0]}).iloc[:0], path)
+    [part] = iter_table(path)
+    assert part.shape == (0, 2)
+    assert list(read_table(path).columns) == ["x0", "x1"]
+
+
+def test_values_are_found_by_name_whatever_the_frame_is_of() -> None:
+    columns: dict[str, Any] = {
+        "whole": [1, 2, None],
+        "text": ["a", "b", "c"],
+        "sum": [decimal.Decimal("0.5"), None, decimal.Decimal("2.25")],
+        "flag": [True, None, False],
+    }
+    expected = np.array([[1.0, 1.0, 0.5], [np.nan, 2.0, np.nan], [0.0, np.nan, 2.25]])
+    frame = pd.DataFrame(columns)
+    nullable = frame.astype({"whole": "Int64", "flag": "boolean"})
+    arrow = pa.table(columns)
+    on_arrow = arrow.to_pandas(types_mapper=pd.ArrowDtype)
+    for table in (frame, nullable, on_arrow, arrow, pl.DataFrame(columns), pl.LazyFrame(columns)):
+        found = values_of(table, ["flag", "whole", "sum"])
+        np.testing.assert_array_equal(found, expected[[0, 1, 2]])
+        assert found.dtype == np.float64
+
+
+def test_values_of_an_array_are_found_by_position() -> None:
+    matrix = np.arange(6).reshape(3, 2)
+    np.testing.assert_array_equal(values_of(matrix, ["a", "b"]), matrix)
+    np.testing.assert_array_equal(values_of(matrix.tolist(), ["a", "b"]), matrix)
+    with pytest.raises(WorkflowError, match=r"shape \(3, 2\): they must be \(n_samples, 3\)"):
+        values_of(matrix, ["a", "b", "c"])
+    with pytest.raises(WorkflowError, match="no number"):
+        values_of(np.array([["x", 1.0]], dtype=object), ["a", "b"])
+    with pytest.raises(WorkflowError, match="only numbers"):
+        values_of(np.array([["x", "1"]]), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (["a", "b"], "text"),
+        ([datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)], "dates"),
+        (pd.to_datetime(["2020-01-01", "2020-01-02"]), "dates"),
+        (pd.to_timedelta(["1s", "2s"]), "dates"),
+        (pd.period_range("2020", periods=2, freq="D"), "dates"),
+        (pd.Categorical(["a", "b"]), "categories"),
+        ([1j, 2j], "objects"),
+        ([[1], [2]], "objects"),
+        ([1, "a"], "objects"),
+    ],
+)
+def test_a_column_of_no_numbers_is_refused_by_what_it_holds(column: Any, kind: str) -> None:
+    with pytest.raises(WorkflowError, match=f"column 'c' holds {kind} .*: only numbers can be clustered"):
+        values_of(pd.DataFrame({"c": column}), ["c"])
+
+
+def test_a_column_without_any_value_is_missing_whatever_its_dtype() -> None:
+    for column in ([None, None], pd.array([None, None], dtype="string"), pd.Categorical([None, None])):
+        assert np.isnan(values_of(pd.DataFrame({"c": column}), ["c"])).all()
+
+
+def test_columns_of_the_same_name_are_refused_in_frames_too() -> None:
+    frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    with pytest.raises(WorkflowError, match="several columns named 'a'"):
+        values_of(frame, ["a"])
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
+def test_what_is_written_in_parts_is_read_back(frame: pd.DataFrame, tmp_path: Path, name: str) -> None:
+    write_table(tmp_path / name, (frame[first : first + 100] for first in range(0, 500, 100)))
+    pd.testing.assert_frame_equal(read_table(tmp_path / name), frame)
+
+
+def test_a_csv_file_is_written_without_needless_quotes(tmp_path: Path) -> None:
+    write_table(tmp_path / "t.csv", [pd.DataFrame({"label": [1, 2]})])
+    assert (tmp_path / "t.csv").read_text() == "label\n1\n2\n"
+
+
+def test_a_table_that_ends_in_an_error_leaves_the_old_file_and_nothing_beside_it(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.parquet"
+    path.write_bytes(b"old")
+
+    def parts() -> Any:
+        yield frame
+        raise WorkflowError("no more")
+
+    with pytest.raises(WorkflowError, match="no more"):
+        write_table(path, parts())
+    assert [file.name for file in tmp_path.iterdir()] == ["t.parquet"]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("t.xlsx", "must end in"), ("none/t.csv", "there is no folder")]
+)
+def test_a_place_that_cannot_be_written_to_is_refused_at_once(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(WorkflowError, match=reason):
+        write_table(tmp_path / name, [pd.DataFrame({"a": [1]})])
+
+
+def test_an_index_that_pandas_stored_is_no_column(frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame[frame["count"] > 3].to_parquet(tmp_path / "t.parquet")
+    assert "__index_level_0__" in parquet.read_schema(tmp_path / "t.parquet").names
+    assert list(read_table(tmp_path / "t.parquet").columns) == list(frame.columns)

@@ -470,9 +470,9 @@ def choose_seeds(
     seed: int,
     n_threads: int | None = None,
 ) -> tuple[NDArray[_Float], NDArray[np.int64]]:
-    """Return centers, shape (n_clusters, n_features), and which candidates they are: the best of several k-means++.
+    """Return centers, shape (n_clusters, n_features), and which candidates they are.
 
-    Of data of `n_rows` rows k-means|| drew the candidates and gave them weights.
+    The best of several k-means++ on candidates that k-means|| drew of `n_rows` rows and gave weights to.
     """
 
 def random_rows(

@@ -48,14 +48,15 @@ def _root(
     """Read what all commands share."""
 
 
-app.command("explain")(explain)
+# In the order in which they are of use.
 app.command("choose-k")(choose_k)
-app.command("evaluate")(evaluate)
 app.command("fit")(fit)
+app.command("explain")(explain)
+app.command("evaluate")(evaluate)
 app.command("predict")(predict)
+app.command("drift")(drift)
 app.command("export")(export_model)
 app.command("import")(import_model)
-app.command("drift")(drift)
 
 
 def run() -> None:

@@ -389,7 +389,7 @@ def is_boolean(column: pd.Series) -> bool:
     import pandas as pd
 
     if pd.api.types.is_object_dtype(column.dtype):
-        return pd.api.types.infer_dtype(column, skipna=True) == "boolean"
+        return bool(pd.api.types.infer_dtype(column, skipna=True) == "boolean")
     return bool(pd.api.types.is_bool_dtype(column.dtype))
 
 

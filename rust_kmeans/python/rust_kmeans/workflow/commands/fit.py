@@ -163,7 +163,8 @@ def _print_clusters(out: Console, model: ClusterModel) -> None:
         lines.add_column(title, justify="right")
     for label, (count, share) in enumerate(zip(statistics.counts, statistics.shares, strict=True)):
         lines.add_row(str(label), f"{count:,}", f"{share:.1%}")
-    size = f"{statistics.n_samples:,} rows × {len(model.names)} columns"
+    many = "" if len(model.names) == 1 else "s"
+    size = f"{statistics.n_samples:,} rows × {len(model.names)} column{many}"
     out.print(f"{model.n_clusters} clusters of {size}")
     out.print(lines)
 

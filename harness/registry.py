@@ -73,6 +73,14 @@ ENTRIES: tuple[Entry, ...] = (
         "scikit-learn MiniBatchKMeans",
         semantics="mini-batch",
     ),
+    Entry(
+        "rust-minibatch",
+        "sklearn_impl.adapter:rust_minibatch",
+        "rust_kmeans.MiniBatchKMeans",
+        semantics="mini-batch",
+        default=False,
+        ours=True,
+    ),
     Entry("dask-ml", "dask_impl.dask_ml:dask_ml", "dask-ml KMeans, threads"),
     Entry(
         "dask-rust",

@@ -137,6 +137,18 @@ def rust() -> EstimatorAdapter:
     )
 
 
+def rust_minibatch() -> EstimatorAdapter:
+    """Return the registry's ``rust-minibatch``."""
+    return EstimatorAdapter(
+        "rust_kmeans",
+        "MiniBatchKMeans",
+        "rust-kmeans",
+        refusal=extension.refusal,
+        isa=extension.isa,
+        own_stopping=True,
+    )
+
+
 def sklearnex() -> EstimatorAdapter:
     """Return the registry's ``sklearnex``: its own class, with nothing of scikit-learn patched."""
     return EstimatorAdapter("sklearnex.cluster", "KMeans", "scikit-learn-intelex", make="peers")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ import pytest
 from harness.datasets import CachedDataset, Dataset, obtain
 from harness.scenario import DatasetSpec
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 ROOT = Path(__file__).resolve().parent.parent
 #: Real data that is not part of the repository.
 REAL_DATA = ROOT.parent / "shared" / "data"
 ABSENT = "real data is absent"
-#: Nor is a browser, which only the tests of the report's page need.
+#: Nor is a browser, which only the tests of pages need.
 NO_BROWSER = "no Chromium is found"
 
 
@@ -46,6 +50,15 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"{ABSENT}: no {REAL_DATA.name} folder of data beside the checkout")
     return REAL_DATA
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser, for the tests of pages."""
+    from tests.browsers import opened
+
+    with opened() as found:
+        yield found
 
 
 @pytest.hookimpl(wrapper=True)

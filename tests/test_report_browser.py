@@ -1,50 +1,23 @@
-"""The page as its reader has it: in a real Chromium, offline, with a mouse, a keyboard and a phone.
-
-The browser is the system's own: any of `NAMES` on PATH, or an installed Google Chrome. Nothing is downloaded.
-"""
+"""The page as its reader has it: in a real Chromium, offline, with a mouse, a keyboard and a phone."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Download, Error, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Download
 
 from harness import report
 from harness.analysis import MachineLimits
 from harness.record import COLUMNS
-from tests.conftest import NO_BROWSER
+from tests.browsers import CONTRAST, DESK, PHONE, Watched
 from tests.rows import GRID, MODELS, modelled, write_run
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BASELINE = "sklearn-lloyd"
-#: A wide screen and a small phone, in CSS pixels.
-DESK: ViewportSize = {"width": 1280, "height": 900}
-PHONE: ViewportSize = {"width": 360, "height": 740}
-PATIENCE_MS = 300_000.0
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    with sync_playwright() as playwright:
-        try:
-            chromium = (
-                playwright.chromium.launch(executable_path=found, timeout=PATIENCE_MS)
-                if found
-                else playwright.chromium.launch(channel="chrome", timeout=PATIENCE_MS)
-            )
-        except Error:
-            if found:
-                raise
-            pytest.skip(f"{NO_BROWSER}: install chromium (Debian: apt-get install chromium) or Google Chrome")
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +33,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "report.html").as_uri()
 
 
-class Watched:
-    """A page, with all it asked for and all it complained of."""
-
-    def __init__(self, page: Page, address: str) -> None:
-        self.page = page
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda message: self.complaints.append(message.text))
-        # A busy machine is no failure.
-        page.set_default_timeout(PATIENCE_MS)
-        page.goto(address)
+class Report(Watched):
+    """The page with its table."""
 
     def column(self, heading: str) -> list[str]:
         """Return the texts of a column of the table."""
@@ -86,14 +48,11 @@ class Watched:
         head.get_by_role("button").click()
         return head.get_attribute("aria-sort")
 
-    def wider_than_the_screen(self) -> bool:
-        return bool(self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
-
 
 @pytest.fixture
-def reader(browser: Browser, address: str) -> Iterator[Watched]:
+def reader(browser: Browser, address: str) -> Iterator[Report]:
     context = browser.new_context(viewport=DESK, offline=True, color_scheme="light")
-    watched = Watched(context.new_page(), address)
+    watched = Report(context.new_page(), address)
     yield watched
     # Whatever a test did: nothing was fetched and nothing went wrong.
     assert [url for url in watched.requests if not url.startswith(("file:", "blob:", "data:"))] == []
@@ -120,7 +79,7 @@ def test_the_verdict_is_there_at_once_and_without_scripts(browser: Browser, addr
     context.close()
 
 
-def test_a_heading_sorts_by_the_figure_and_not_by_its_text(reader: Watched) -> None:
+def test_a_heading_sorts_by_the_figure_and_not_by_its_text(reader: Report) -> None:
     assert reader.sort("median") == "ascending"
     texts = reader.column("median")
     rising = [seconds(text) for text in texts if text != "–"]
@@ -135,7 +94,7 @@ def test_a_heading_sorts_by_the_figure_and_not_by_its_text(reader: Watched) -> N
     assert texts.index("–") == len(falling)
 
 
-def test_the_keyboard_sorts_and_unfolds(reader: Watched) -> None:
+def test_the_keyboard_sorts_and_unfolds(reader: Report) -> None:
     heading = reader.page.locator("#table thead button").filter(has_text="ratio").first
     heading.focus()
     reader.page.keyboard.press("Enter")
@@ -155,7 +114,7 @@ def test_the_keyboard_sorts_and_unfolds(reader: Watched) -> None:
     assert reader.page.locator("tr.details").count() == 0
 
 
-def test_words_and_status_filter_the_table(reader: Watched) -> None:
+def test_words_and_status_filter_the_table(reader: Report) -> None:
     reader.page.fill("#filter", "rust n=1e5")
     assert set(reader.column("implementation")) == {"rust"}
     assert set(reader.column("n")) == {"1e5"}
@@ -169,7 +128,7 @@ def test_words_and_status_filter_the_table(reader: Watched) -> None:
     assert set(reader.column("status")) == {"ok"}
 
 
-def test_the_controls_choose_run_and_track_everywhere(reader: Watched) -> None:
+def test_the_controls_choose_run_and_track_everywhere(reader: Report) -> None:
     page = reader.page
     cells, names = len(GRID.scenarios()), len(MODELS)
     assert len(reader.column("n")) == 2 * cells * names
@@ -182,7 +141,7 @@ def test_the_controls_choose_run_and_track_everywhere(reader: Watched) -> None:
     assert page.locator("#growth figure").count() == 8
 
 
-def test_the_reader_switches_the_baseline(reader: Watched) -> None:
+def test_the_reader_switches_the_baseline(reader: Report) -> None:
     page = reader.page
     page.select_option("#run", "first")
     page.fill("#filter", "rust n=1e5 d=10 k=10")
@@ -198,7 +157,7 @@ def test_the_reader_switches_the_baseline(reader: Watched) -> None:
     assert "choose another baseline" in page.locator("h1").inner_text()
 
 
-def test_losses_of_both_tracks_are_named(reader: Watched) -> None:
+def test_losses_of_both_tracks_are_named(reader: Report) -> None:
     page = reader.page
     page.select_option("#run", "first")
     assert page.locator("#lost-note").inner_text().startswith("In no cell is rust slower")
@@ -210,7 +169,7 @@ def test_losses_of_both_tracks_are_named(reader: Watched) -> None:
     assert max(ratios) < 1
 
 
-def test_what_is_saved_is_what_was_measured(reader: Watched) -> None:
+def test_what_is_saved_is_what_was_measured(reader: Report) -> None:
     page = reader.page
     page.fill("#filter", "rust n=1e3")
     with page.expect_download() as caught:
@@ -231,7 +190,7 @@ def test_what_is_saved_is_what_was_measured(reader: Watched) -> None:
     assert set(json.loads(text_of(caught.value))["implementations"]) == set(MODELS)
 
 
-def test_implementations_can_be_hidden_and_axes_changed(reader: Watched) -> None:
+def test_implementations_can_be_hidden_and_axes_changed(reader: Report) -> None:
     page = reader.page
     page.select_option("#run", "first")
     marks = page.locator("#growth title")
@@ -243,7 +202,7 @@ def test_implementations_can_be_hidden_and_axes_changed(reader: Watched) -> None
     assert page.locator("#growth figcaption").first.inner_text() == "1e3 samples, 2 features"
 
 
-def test_the_maps_have_every_metric_and_the_limit(reader: Watched) -> None:
+def test_the_maps_have_every_metric_and_the_limit(reader: Report) -> None:
     page = reader.page
     page.select_option("#run", "first")
     for label, unit in (
@@ -258,7 +217,7 @@ def test_the_maps_have_every_metric_and_the_limit(reader: Watched) -> None:
         assert all(text.endswith(unit) for text in texts)
 
 
-def test_one_cell_shows_frontier_and_phases(reader: Watched) -> None:
+def test_one_cell_shows_frontier_and_phases(reader: Report) -> None:
     page = reader.page
     page.select_option("#run", "first")
     assert page.locator("#cell option:checked").inner_text() == "blobs-n100000-d10-k10-float32, default track"
@@ -271,7 +230,7 @@ def test_one_cell_shows_frontier_and_phases(reader: Watched) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_colours_follow_the_system_until_the_reader_chooses(reader: Watched, scheme: str) -> None:
+def test_colours_follow_the_system_until_the_reader_chooses(reader: Report, scheme: str) -> None:
     def brightness() -> int:
         script = "getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/g).map(Number)"
         return sum(reader.page.evaluate(script))
@@ -285,38 +244,8 @@ def test_colours_follow_the_system_until_the_reader_chooses(reader: Watched, sch
         assert (brightness() < 200) == expected
 
 
-#: The ratio of WCAG 2.2 between the colour of a text and what is behind it, for every text of the page.
-CONTRAST = """() => {
-  const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  const channels = (color, under) => {
-    context.fillStyle = under; context.fillRect(0, 0, 1, 1);
-    context.fillStyle = color; context.fillRect(0, 0, 1, 1);
-    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3).map((c) => c / 255);
-  };
-  const luminance = (rgb) => rgb.map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const clear = (color) => color === "rgba(0, 0, 0, 0)";
-  const found = [];
-  for (const element of document.querySelectorAll("body *:not(script, style, option, noscript)")) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    if (!own || !element.checkVisibility() || element.tagName === "title") continue;
-    const ground = (node) => getComputedStyle(node).backgroundColor;
-    let behind = element;
-    while (behind.parentElement && clear(ground(behind))) behind = behind.parentElement;
-    const style = getComputedStyle(element);
-    const paper = ground(behind);
-    const color = element.namespaceURI.endsWith("svg") ? style.fill : style.color;
-    const [text, under] = [channels(color, paper), channels(paper, "white")].map(luminance);
-    const ratio = (Math.max(text, under) + 0.05) / (Math.min(text, under) + 0.05);
-    found.push([ratio, element.textContent.trim().slice(0, 40)]);
-  }
-  return found;
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_its_ground(reader: Watched, scheme: str) -> None:
+def test_every_text_stands_out_from_its_ground(reader: Report, scheme: str) -> None:
     reader.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     found = reader.page.evaluate(CONTRAST)
     assert len(found) > 500
@@ -324,7 +253,7 @@ def test_every_text_stands_out_from_its_ground(reader: Watched, scheme: str) -> 
     assert [one for one in found if one[0] < (3.0 if one[1] in MODELS else 4.5)] == []
 
 
-def test_every_control_has_a_name(reader: Watched) -> None:
+def test_every_control_has_a_name(reader: Report) -> None:
     named = "e.ariaLabel || e.textContent.trim() || [...e.labels].map((label) => label.textContent).join()"
     names = reader.page.locator("select, input, button").evaluate_all(f"all => all.map((e) => {named})")
     assert len(names) > 50
@@ -339,7 +268,7 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(
     context = browser.new_context(
         viewport=PHONE, is_mobile=True, has_touch=True, color_scheme="dark" if scheme == "dark" else "light"
     )
-    watched = Watched(context.new_page(), address)
+    watched = Report(context.new_page(), address)
     page = watched.page
     assert not watched.wider_than_the_screen()
     page.locator("#table .unfold").first.tap()

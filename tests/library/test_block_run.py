@@ -106,3 +106,10 @@ def test_a_block_that_is_not_valid_is_refused() -> None:
     run.step(X[:2])
     with pytest.raises(ValueError, match="clusters"):
         run.step(X)
+
+
+def test_what_an_error_of_unaligned_rows_advises_is_a_remedy() -> None:
+    X = np.zeros(8 * 20 + 1, dtype=np.uint8)[1:].view(np.float64).reshape(10, 2)
+    with pytest.raises(ValueError, match=r"X is not aligned to its elements: pass X\.copy\(\)"):
+        _core.block_scale(X)
+    assert _core.block_scale(X.copy()).n_rows == 10

@@ -196,7 +196,9 @@ def test_what_workers_spill_is_reported_and_changes_no_bit() -> None:
         assert_nothing_left(client)
 
 
-N_FILES, ROWS, COLUMNS = 150, 400_000, 10
+# A worker has 300 MiB in memory before it has read anything, and pauses for good when what it cannot give
+# back reaches 80 % of its limit: of a limit much lower, no more than that would be shown.
+N_FILES, ROWS, COLUMNS = 200, 400_000, 10
 LIMIT = N_FILES * ROWS * COLUMNS * 4 // 4
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from rust_kmeans.workflow import StatisticsBuilder, TrainingStatistics, WorkflowError, _statistics
 from rust_kmeans.workflow._nearest import two_nearest
@@ -181,8 +183,8 @@ def test_the_two_nearest_centers_are_those_of_all_distances(
     n: int, d: int, k: int, is_coarse: bool, dtype: type, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
-    features = random.normal(size=(n, d)).astype(dtype)
-    centers = random.normal(size=(k, d)).astype(dtype)
+    features: NDArray[Any] = random.normal(size=(n, d)).astype(dtype)
+    centers: NDArray[Any] = random.normal(size=(k, d)).astype(dtype)
     if is_coarse:
         features, centers = features.round(), centers.round()
     found = two_nearest(features, centers)

@@ -34,7 +34,7 @@ impl<'py> Matrix<'py> {
             || array.strides().iter().any(|stride| stride % size != 0)
         {
             return Err(PyValueError::new_err(format!(
-                "{name} is not aligned to its elements: pass numpy.ascontiguousarray({name})"
+                "{name} is not aligned to its elements: pass {name}.copy()"
             )));
         }
         if let Ok(array) = object.cast::<PyArray<f32, numpy::Ix2>>() {

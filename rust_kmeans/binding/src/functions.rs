@@ -363,6 +363,35 @@ pub(crate) fn kmeans_plusplus<'py>(
 }
 
 #[pyfunction]
+#[pyo3(signature = (candidates, n_clusters, sample_weight, n_rows, *, seed, n_threads=None))]
+pub(crate) fn choose_seeds<'py>(
+    candidates: &Bound<'py, PyAny>,
+    n_clusters: usize,
+    sample_weight: Vector<'py, f64>,
+    n_rows: u64,
+    seed: u64,
+    n_threads: Option<usize>,
+) -> PyResult<SeedsTuple<'py>> {
+    let py = candidates.py();
+    let params = checked(settings(1, 0.0, "auto", n_threads)?)?;
+    let weights = sample_weight.as_slice()?;
+    for_type!(Matrix::new("candidates", candidates)?, |rows| run(
+        py,
+        |interrupt| {
+            core::choose_seeds(
+                (rows, weights),
+                n_clusters,
+                n_rows,
+                seed,
+                &params,
+                interrupt,
+            )
+        }
+    )
+    .map(|seeds| seeds_tuple(py, seeds)))
+}
+
+#[pyfunction]
 #[pyo3(signature = (X, n_clusters, *, sample_weight=None, seed))]
 #[expect(non_snake_case, reason = "scikit-learn's name of the data")]
 pub(crate) fn random_rows<'py>(

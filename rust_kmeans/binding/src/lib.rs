@@ -29,7 +29,7 @@ mod _core {
     use super::block_seeding::{BlockSearch, Nearest, Random, block_heights, bucket_splits};
     #[pymodule_export]
     use super::functions::{
-        assign_block, block_scale, fit, inertia, kernel_info, kmeans_plusplus, lloyd,
+        assign_block, block_scale, choose_seeds, fit, inertia, kernel_info, kmeans_plusplus, lloyd,
         mean_variance, predict, random_rows,
     };
     #[pymodule_export]

@@ -64,7 +64,8 @@ pub use kernel::Isa;
 pub use lloyd::{Fit, lloyd};
 pub use minibatch::{MiniBatchFit, Progress, Running, Schedule, Stop, minibatch_step};
 pub use oversampling::{
-    Drawing, Nearest, OVERSAMPLING, ROUNDS, kmeans_parallel, row_at_weight, weight_of_rows,
+    Drawing, Nearest, OVERSAMPLING, ROUNDS, choose_seeds, kmeans_parallel, row_at_weight,
+    weight_of_rows,
 };
 pub use params::{Algorithm, Params, ValidParams};
 pub use partial::{Partial, PartialParts};

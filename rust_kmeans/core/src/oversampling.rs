@@ -1,4 +1,5 @@
-//! Starting centers by k-means||: a few rounds that draw many candidates each, then greedy k-means++ on them.
+//! Starting centers by k-means||: a few rounds that draw many candidates each, then the best of several greedy k-means++
+//! on them.
 
 use ndarray::{ArrayView2, Axis};
 
@@ -21,10 +22,17 @@ pub const ROUNDS: usize = 5;
 /// Candidates expected of a round, in units of the number of clusters.
 pub const OVERSAMPLING: f64 = 2.0;
 
+/// Most choices among the candidates.
+const CHOICES: u64 = 8;
+/// Iterations over the candidates that judge a choice.
+const JUDGING: usize = 20;
+/// Of less than so many rows, judging may cost more than a pass over all.
+const FEW_ROWS: u64 = 100_000;
+
 /// k-means||: a first row drawn by weight, then 5 rounds in each of which every row becomes a candidate on its own, with
 /// probability min(1, 2·`n_clusters`·w·D²/φ), where D² is its squared distance to the nearest candidate so far, w its weight
-/// and φ the sum of w·D². Greedy k-means++ then chooses among the candidates, each with the weight of the rows nearest to
-/// it. It reads the data 6 times instead of once a center. Where fewer than `n_clusters` candidates come out (few rows, or
+/// and φ the sum of w·D². [`choose_seeds`] then chooses among the candidates, each with the weight of the rows nearest to it. It
+/// reads the data 6 times instead of once a center. Where fewer than `n_clusters` candidates come out (few rows, or
 /// few distinct ones), the centers are those of [`crate::kmeans_plusplus`] on all rows.
 ///
 /// `data` has shape (`n_samples`, `n_features`), `weights` one number a sample. The result depends on the data, the
@@ -90,11 +98,58 @@ pub(crate) fn oversample<T: Element>(
         return spread(problem, n_clusters, seed, None, interrupt);
     }
     let candidates = data.as_array().select(Axis(0), &rows);
-    let candidates = Rows::new(candidates.view());
-    let chosen = Problem::new(candidates, n_clusters, Some(&weights), &problem.params)?
-        .kmeans_plusplus(n_clusters, random.bits(), None, interrupt)?;
+    let chosen = choose_seeds(
+        (Rows::new(candidates.view()), &weights),
+        n_clusters,
+        problem.scale.n_rows,
+        random.bits(),
+        &problem.params,
+        interrupt,
+    )?;
     let indices = chosen.indices.into_iter().map(|i| rows[i]).collect();
     Ok(seeds(data, indices))
+}
+
+/// Of several greedy k-means++ on candidates, shape (`n_candidates`, `n_features`) with a weight each, the one from which
+/// 20 iterations over the candidates end with the least inertia. The candidates are few, so that this costs little beside
+/// the passes over all `n_rows` rows that drew them: as many are tried, 8 at most, as take together no more than one such
+/// pass (or one over 100,000 rows). A single greedy k-means++ misses a cluster now and then, which no number of iterations
+/// over the rows makes good.
+///
+/// # Errors
+/// As [`crate::kmeans_plusplus`].
+pub fn choose_seeds<T: Element>(
+    (candidates, weights): (Rows<'_, T>, &[f64]),
+    n_clusters: usize,
+    n_rows: u64,
+    seed: u64,
+    params: &ValidParams,
+    interrupt: &mut Interrupt<'_>,
+) -> Result<Seeds<T>> {
+    check_clusters(&candidates, n_clusters)?;
+    let affordable = n_rows.max(FEW_ROWS) / (JUDGING * candidates.n_rows()) as u64;
+    let mut params = params.clone();
+    params.max_iter = JUDGING;
+    let problem = Problem::new(candidates, n_clusters, Some(weights), &params)?;
+    let mut random = Random::new(seed);
+    let mut best = problem.kmeans_plusplus(n_clusters, random.bits(), None, interrupt)?;
+    if affordable < 2 {
+        return Ok(best);
+    }
+    let judge = |seeds: &Seeds<T>, interrupt: &mut Interrupt<'_>| {
+        problem
+            .lloyd(seeds.centers.view(), 0.0, interrupt)
+            .map(|fit| fit.inertia)
+    };
+    let mut least = judge(&best, interrupt)?;
+    for _ in 1..affordable.min(CHOICES) {
+        let other = problem.kmeans_plusplus(n_clusters, random.bits(), None, interrupt)?;
+        let inertia = judge(&other, interrupt)?;
+        if inertia < least {
+            (best, least) = (other, inertia);
+        }
+    }
+    Ok(best)
 }
 
 /// A row drawn by weight, in the order of the data.

@@ -461,6 +461,20 @@ def kmeans_plusplus(
 ) -> tuple[NDArray[_Float], NDArray[np.int64]]:
     """Return centers, shape (n_clusters, n_features), and which rows they are; `seed` has 64 bits."""
 
+def choose_seeds(
+    candidates: NDArray[_Float],
+    n_clusters: int,
+    sample_weight: NDArray[np.float64],
+    n_rows: int,
+    *,
+    seed: int,
+    n_threads: int | None = None,
+) -> tuple[NDArray[_Float], NDArray[np.int64]]:
+    """Return centers, shape (n_clusters, n_features), and which candidates they are: the best of several k-means++.
+
+    Of data of `n_rows` rows k-means|| drew the candidates and gave them weights.
+    """
+
 def random_rows(
     X: NDArray[_Float], n_clusters: int, *, sample_weight: _Weights = None, seed: int
 ) -> tuple[NDArray[_Float], NDArray[np.int64]]:

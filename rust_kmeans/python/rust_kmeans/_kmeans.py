@@ -39,7 +39,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         Number of clusters, at most the number of samples.
     init : {"k-means++", "k-means||", "random"}, array-like of shape (n_clusters, n_features), or callable
         Starting centers: greedy k-means++, k-means|| (five rounds that draw about 2 * `n_clusters` candidates
-        each, then greedy k-means++ on them), random samples, the centers themselves, or a function, called as
+        each, then the best of up to eight greedy k-means++ on them), random samples, the centers themselves, or a function, called as
         ``init(X, n_clusters, random_state=random_state)``, that returns them.
     n_init : "auto" or int, default="auto"
         Number of runs, the best of which is kept; "auto" is 10 for "random" and callables, else 1. Runs share

@@ -76,8 +76,8 @@ class KMeans(CentersMixin):
     n_clusters : int, default=8
         Number of clusters, at most the number of samples.
     init : {"k-means||", "k-means++", "random"}, array-like of shape (n_clusters, n_features), or callable
-        Starting centers: k-means|| (five rounds that draw about 2 * `n_clusters` candidates each, then greedy
-        k-means++ on them), greedy k-means++, random samples, the centers themselves, or a function
+        Starting centers: k-means|| (five rounds that draw about 2 * `n_clusters` candidates each, then the
+        best of up to eight greedy k-means++ on them), greedy k-means++, random samples, the centers themselves, or a function
         ``init(X, n_clusters, random_state=random_state)`` that is given X as a Dask array and returns them.
     n_init : "auto" or int, default="auto"
         Number of runs, the best of which is kept; "auto" is 10 for "random" and callables, else 1.

@@ -145,8 +145,8 @@ def kmeans_parallel(
     kept = weights > 0.0
     if np.count_nonzero(kept) < n_clusters:
         return kmeans_plusplus(each, scale, n_clusters, seed, weighted=weighted)
-    centers, chosen = _core.kmeans_plusplus(
-        candidates[kept], n_clusters, sample_weight=weights[kept], seed=random.bits(), n_threads=n_threads
+    centers, chosen = _core.choose_seeds(
+        candidates[kept], n_clusters, weights[kept], scale.n_rows, seed=random.bits(), n_threads=n_threads
     )
     return centers, rows[kept][chosen]
 

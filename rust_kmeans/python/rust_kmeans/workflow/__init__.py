@@ -3,12 +3,17 @@
 Every step stands alone and is also a command of `rust-kmeans`; the extra `workflow` brings what they need.
 """
 
+from rust_kmeans.workflow._cards import Card, Trait, describe_clusters
 from rust_kmeans.workflow._choose_k import ChoiceOfK, choose_k
+from rust_kmeans.workflow._convert import from_sklearn, to_onnx, to_sklearn
+from rust_kmeans.workflow._drift import DriftReport, DriftWindow, drift
 from rust_kmeans.workflow._errors import ModelFileError, WorkflowError
+from rust_kmeans.workflow._explain import Explanation, Projection, explain, write_explanation_tables
 from rust_kmeans.workflow._fit import FittedTable, fit_table
 from rust_kmeans.workflow._learning import Decision
 from rust_kmeans.workflow._model import ClusterModel, Prediction
 from rust_kmeans.workflow._model_file import load_model, save_model
+from rust_kmeans.workflow._page import write_explanation
 from rust_kmeans.workflow._preparation import Preparation
 from rust_kmeans.workflow._prepare import TablePreparer
 from rust_kmeans.workflow._quality import Agreement, Quality, Silhouette, majority_labels, quality
@@ -18,26 +23,40 @@ from rust_kmeans.workflow._update import update_model
 
 __all__ = [
     "Agreement",
+    "Card",
     "ChoiceOfK",
     "ClusterModel",
     "Decision",
+    "DriftReport",
+    "DriftWindow",
+    "Explanation",
     "FittedTable",
     "ModelFileError",
     "Prediction",
     "Preparation",
+    "Projection",
     "Quality",
     "Silhouette",
     "StatisticsBuilder",
     "TablePreparer",
     "TrainingStatistics",
+    "Trait",
     "WorkflowError",
     "choose_k",
+    "describe_clusters",
+    "drift",
+    "explain",
     "fit_table",
+    "from_sklearn",
     "iter_table",
     "load_model",
     "majority_labels",
     "quality",
     "read_table",
     "save_model",
+    "to_onnx",
+    "to_sklearn",
     "update_model",
+    "write_explanation",
+    "write_explanation_tables",
 ]

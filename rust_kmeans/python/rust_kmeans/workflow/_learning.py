@@ -14,7 +14,7 @@ from rust_kmeans.workflow._columns import LARGEST, Parts, Ranges, deviations, me
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._preparation import MissingName, Preparation, ScaleName
 from rust_kmeans.workflow._sources import Progress, Source
-from rust_kmeans.workflow._tables import Kind, kind_of, numbers_of, require, shortened
+from rust_kmeans.workflow._tables import Kind, is_boolean, kind_of, numbers_of, require, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,7 +190,7 @@ def learn(source: Source, options: Options, progress: Progress) -> Learned:
     decisions += _notes([columns[name] for name in names], n_rows)
     _refuse_gaps([columns[name] for name in names], n_rows, options)
     while True:
-        learned = _of_columns(source, names, n_rows, options, progress)
+        learned = _of_columns(source, [columns[name] for name in names], n_rows, options, progress)
         if isinstance(learned, Learned):
             return replace(learned, decisions=decisions + learned.decisions)
         # What is left out may have been all that differed: then the others are looked at again.
@@ -204,7 +204,7 @@ class _Column:
     """What a first pass sees of a column."""
 
     name: str
-    kinds: set[Kind] = field(default_factory=set)
+    kinds: set[Kind | Literal["booleans"]] = field(default_factory=set)
     example: str = ""
     n_present: int = 0
     n_infinite: int = 0
@@ -212,7 +212,6 @@ class _Column:
     highest: float = -np.inf
     #: Whether each value is a whole number larger than the one before.
     rises: bool = True
-    is_boolean: bool = True
 
     def add(self, column: pd.Series) -> None:
         kind = kind_of(column)
@@ -231,8 +230,7 @@ class _Column:
         if not present.size:
             self.rises = False
             return
-        self.kinds.add("numbers")
-        self.is_boolean &= str(column.dtype) in ("bool", "boolean", "bool[pyarrow]")
+        self.kinds.add("booleans" if is_boolean(column) else "numbers")
         self.rises = self.rises and present.size == len(values) and self._goes_on(values)
         if max(-present.min(), present.max()) > LARGEST:
             infinite = _infinite(present)
@@ -251,18 +249,19 @@ class _Column:
         """Return why the column cannot be clustered, if so."""
         if self.n_present == 0:
             return "it has no value in any row"
-        if self.kinds != {"numbers"}:
-            kinds = " and ".join(sorted(self.kinds - {"numbers"}))
-            among = " among numbers" if "numbers" in self.kinds else ""
-            return f"it holds {kinds}{among}, such as {self.example}"
+        if self.example:
+            others = " and ".join(sorted(self.kinds - {"numbers", "booleans"}))
+            return f"it holds {others}, such as {self.example}"
+        if len(self.kinds) > 1:
+            # In parts of a file; in memory such a column is text.
+            return "it holds booleans among numbers"
         share = 1.0 - self.n_present / n_rows
         if share > _MOST_MISSING and not asked_for:
             return f"it is missing in {_percent(share)} of the rows, more than half; name it to keep it"
         if self.n_infinite == self.n_present:
             return "all its values are infinite"
-        if self.lowest == self.highest:
-            return f"it is constant, {self.lowest:g} wherever it has a value"
-        return None
+        is_constant = self.lowest == self.highest
+        return f"it is constant, {self.lowest:g} wherever it has a value" if is_constant else None
 
 
 def _survey(source: Source, progress: Progress) -> tuple[dict[str, _Column], int]:
@@ -324,7 +323,7 @@ def _notes(columns: list[_Column], n_rows: int) -> list[Decision]:
         elif re.search(r"(^|_)id$|[a-z]I[Dd]$", column.name):
             text = "by its name it is an identifier or a code, whose size says nothing: if so, drop it"
             notes.append(Decision(column.name, "noted", text))
-        if column.is_boolean:
+        if "booleans" in column.kinds:
             notes.append(Decision(column.name, "read", "false as 0, true as 1"))
     return notes
 
@@ -345,11 +344,19 @@ def _refuse_gaps(columns: list[_Column], n_rows: int, options: Options) -> None:
 
 
 def _of_columns(
-    source: Source, names: list[str], n_rows: int, options: Options, progress: Progress
+    source: Source, columns: list[_Column], n_rows: int, options: Options, progress: Progress
 ) -> Learned | list[Decision]:
     """Learn from usable columns; or return which of them are constant once rows are left out."""
-    all_rows = _reading(source, names, progress)
-    lower, upper, rule = _limits(all_rows, len(names), options.outliers)
+    names = [column.name for column in columns]
+    rows = _reading(source, names, progress)
+    known = Ranges(
+        n_rows,
+        np.array([column.n_present - column.n_infinite for column in columns]),
+        np.array([column.lowest for column in columns]),
+        np.array([column.highest for column in columns]),
+    )
+    is_finite = not any(column.n_infinite for column in columns)
+    lower, upper, rule = _limits(rows if is_finite else _finite(rows), known, options.outliers)
     nothing = np.full(len(names), np.nan)
     limited = Preparation(
         names=tuple(names),
@@ -363,9 +370,13 @@ def _of_columns(
         missing=options.missing,
         outliers=rule,
     )
-    decisions = _left_out(all_rows, limited)
-    rows = _choosing(all_rows, limited, is_in_memory=source.is_in_memory)
-    known = ranges(rows, len(names))
+    decisions = []
+    is_whole = options.missing != "drop" or bool((known.present == n_rows).all())
+    is_within = bool((known.lowest >= lower).all() and (known.highest <= upper).all())
+    if not (is_finite and is_whole and is_within):
+        decisions = _left_out(rows, limited)
+        rows = _choosing(rows, limited, is_in_memory=source.is_in_memory)
+        known = ranges(rows, len(names))
     if known.n_rows == 0:
         msg = f"no row is left to cluster: {'; '.join(map(str, decisions))}."
         raise WorkflowError(msg)
@@ -397,26 +408,31 @@ def _reading(source: Source, names: list[str], progress: Progress) -> Parts:
     return parts
 
 
-def _limits(
-    all_rows: Parts, n_columns: int, outliers: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
-    """Return between which values rows are kept, and the rule with its factor."""
-    name, factor = rule_of(outliers)
-    if name == "none":
-        return np.full(n_columns, -np.inf), np.full(n_columns, np.inf), "none"
+def _finite(rows: Parts) -> Parts:
+    """Return what reads rows with infinite values as missing."""
 
-    def finite() -> Iterator[NDArray[np.float64]]:
-        for values in all_rows():
+    def parts() -> Iterator[NDArray[np.float64]]:
+        for values in rows():
             infinite = _infinite(values)
             yield np.where(infinite, np.nan, values) if infinite.any() else values
 
-    known = ranges(finite, n_columns)
+    return parts
+
+
+def _limits(
+    rows: Parts, known: Ranges, outliers: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+    """Return between which finite values rows are kept, and the rule with its factor."""
+    name, factor = rule_of(outliers)
+    if name == "none":
+        everything = np.full(len(known.present), np.inf)
+        return -everything, everything, "none"
     if name == "zscore":
-        middle = means(finite, known)
-        reach = factor * deviations(finite, known, middle)
+        middle = means(rows, known)
+        reach = factor * deviations(rows, known, middle)
         low, high = middle, middle
     else:
-        low, high = quantiles(finite, known, _MIDDLE if name == "gross" else [0.25, 0.75]).T
+        low, high = quantiles(rows, known, _MIDDLE if name == "gross" else [0.25, 0.75]).T
         reach = factor * (high - low)
     # Of a column whose middle is one value, any other would be an outlier.
     limited = reach > 0

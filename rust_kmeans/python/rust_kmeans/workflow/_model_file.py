@@ -33,7 +33,7 @@ _Arrays = dict[str, NDArray[Any]]
 
 _MOST_HEADER_BYTES = 1 << 26
 #: How safetensors names the dtypes that a model may have.
-_DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 #: What files of others begin with, and what to do with them.
 _FOREIGN = (
     (b"PK\x03\x04", "a zip archive (npz, skops, PyTorch or the like)"),
@@ -144,7 +144,9 @@ def _read(path: Path) -> tuple[dict[str, Any], _Arrays]:
         envelope = _envelope(path, head)
         rest = file.read()
     try:
-        found = deserialize(start + head + rest)
+        found: list[tuple[str, dict[str, Any]]] = deserialize(  # type: ignore[no-untyped-call]
+            start + head + rest
+        )
     except SafetensorError as error:
         raise _damaged(path, "its size or its header is wrong") from error
     arrays = {}
@@ -213,12 +215,13 @@ def _arrays_of(model: ClusterModel) -> _Arrays:
     preparation, statistics = model.preparation, model.statistics
     arrays = {
         "centers": model.centers,
-        **{name: getattr(preparation, name) for name in ("fill", "lower", "upper", "offset", "divisor")},
+        **{name: getattr(preparation, name) for name in _PREPARATION},
         **{f"statistics.{name}": getattr(statistics, name) for name in _STATISTICS},
     }
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
+_PREPARATION = ("fill", "lower", "upper", "offset", "divisor")
 _STATISTICS = (
     "probabilities",
     "quantiles",
@@ -261,15 +264,16 @@ def _plain(name: str, value: object) -> object:
 def _read_1(manifest: dict[str, Any], arrays: _Arrays) -> ClusterModel:
     """Return the model of a file of version 1 of the format, as far as all parts are there."""
     try:
-        preparation = Preparation(
-            names=tuple(manifest["names"]),
-            **{name: arrays.pop(name) for name in ("fill", "lower", "upper", "offset", "divisor")},
+        of_preparation: dict[str, Any] = {
+            "names": tuple(manifest["names"]),
+            **{name: arrays.pop(name) for name in _PREPARATION},
             **{name: manifest[name] for name in ("dtype", "scale", "missing", "outliers")},
-        )
-        statistics = TrainingStatistics(
+        }
+        of_statistics: dict[str, Any] = {
             **{name: arrays.pop(f"statistics.{name}") for name in _STATISTICS},
             **{name: manifest[name] for name in ("n_samples", "n_left_out", "n_sampled")},
-        )
+        }
+        preparation, statistics = Preparation(**of_preparation), TrainingStatistics(**of_statistics)
         model = ClusterModel(arrays.pop("centers"), preparation, statistics, manifest["parameters"])
     except (KeyError, TypeError) as error:
         msg = f"a part is missing: {error}; {_AGAIN}."
@@ -303,9 +307,10 @@ def _check(model: ClusterModel) -> None:
     divisor = preparation.divisor
     _require(bool((np.isfinite(divisor) & (divisor > 0)).all()), "divisor is not all finite and positive")
     _check_statistics(statistics, model.n_clusters)
-    parameters = model.parameters
-    _require(isinstance(parameters, Mapping) and all(isinstance(x, str) for x in parameters), "parameters")
-    for name, value in parameters.items():
+    parameters: object = model.parameters
+    _require(isinstance(parameters, Mapping), "parameters are no mapping")
+    for name, value in model.parameters.items():
+        _require(type(name) is str, "a parameter's name is no text")
         _plain(name, value)
 
 
@@ -327,15 +332,14 @@ def _check_shapes(model: ClusterModel) -> None:
     _require(model.centers.dtype == preparation.dtype, "centers have another dtype")
     shapes: dict[str, tuple[int, ...]] = {
         "centers": (k, d),
-        **dict.fromkeys(("fill", "lower", "upper", "offset", "divisor", "statistics.missing"), (d,)),
+        **dict.fromkeys((*_PREPARATION, "statistics.missing"), (d,)),
         **dict.fromkeys(("statistics.probabilities", "statistics.distances", "statistics.margins"), (q,)),
         "statistics.quantiles": (d, q),
         "statistics.counts": (k,),
         **dict.fromkeys(("statistics.means", "statistics.deviations"), (k, d)),
     }
     for name, array in _arrays_of(model).items():
-        wanted = preparation.dtype if name == "centers" else "float64"
-        wanted = "int64" if name == "statistics.counts" else wanted
+        wanted = {"centers": str(preparation.dtype), "statistics.counts": "int64"}.get(name, "float64")
         what = f"{name} has dtype {array.dtype} and shape {array.shape}, not {wanted} and {shapes[name]}"
         _require(array.dtype == wanted and array.shape == shapes[name], what)
 

@@ -114,6 +114,31 @@ class Partitioned:
         return parts
 
 
+def rows_of(table: Any, names: Sequence[str]) -> Iterator[NDArray[np.float64]]:  # noqa: ANN401  # any table
+    """Yield columns of a table as numbers, in parts, once.
+
+    Parameters
+    ----------
+    table : data frame, array of shape (n_samples, n_columns), path, or iterator of tables
+        The rows: columns are found by name, those of an array by position. A file is read in parts, as is
+        what an iterator gives.
+    names : sequence of str
+        The columns.
+
+    Yields
+    ------
+    ndarray of shape (n, n_columns), float64
+        The next rows; NaN is missing.
+    """
+    if isinstance(table, str | Path):
+        yield from Stored(table).values(names)
+    elif isinstance(table, Iterator):
+        for part in table:
+            yield values_of(part, names)
+    else:
+        yield from InMemory(table).values(names)
+
+
 def is_dask_frame(table: object) -> bool:
     """Return whether a table is a data frame of Dask."""
     return hasattr(table, "map_partitions") and hasattr(table, "to_delayed") and hasattr(table, "columns")

@@ -211,6 +211,8 @@ def bytes_of(path: PathLike) -> int:
         if file.suffix in PARQUET or file.is_dir():
             data = _dataset(file)
             return int(data.count_rows()) * len(_names_in(data)) * 8
+        if file.suffix == ".npy":
+            return _mapped(file).size * 8
         size = file.stat().st_size
         return size * _COMPRESSION if file.suffix in COMPRESSED else size
 
@@ -305,7 +307,7 @@ def frame_of(table: Any) -> pd.DataFrame:  # noqa: ANN401  # whatever users have
 
 
 def has_columns(table: object) -> bool:
-    """Return whether the columns of a table have names, without a look at them: of a lazy one that is work."""
+    """Return whether the columns of a table have names; asks its type, since a lazy one must look."""
     return hasattr(type(table), "columns")
 
 
@@ -380,6 +382,15 @@ def kind_of(column: pd.Series) -> Kind:
     is_time = pd.api.types.is_datetime64_any_dtype(kind) or pd.api.types.is_timedelta64_dtype(kind)
     named = str(kind).startswith(("period", "date", "time", "duration"))
     return "dates" if is_time or named else "objects"
+
+
+def is_boolean(column: pd.Series) -> bool:
+    """Return whether a column of numbers has none but true and false."""
+    import pandas as pd
+
+    if pd.api.types.is_object_dtype(column.dtype):
+        return pd.api.types.infer_dtype(column, skipna=True) == "boolean"
+    return bool(pd.api.types.is_bool_dtype(column.dtype))
 
 
 def example_of(column: pd.Series) -> str:

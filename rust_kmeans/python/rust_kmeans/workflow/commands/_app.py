@@ -11,7 +11,10 @@ from rich.console import Console
 from rust_kmeans._core import __version__
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow.commands.choose_k import choose_k
+from rust_kmeans.workflow.commands.convert import export_model, import_model
+from rust_kmeans.workflow.commands.drift import drift
 from rust_kmeans.workflow.commands.evaluate import evaluate
+from rust_kmeans.workflow.commands.explain import explain
 from rust_kmeans.workflow.commands.fit import fit
 from rust_kmeans.workflow.commands.predict import predict
 
@@ -45,10 +48,14 @@ def _root(
     """Read what all commands share."""
 
 
+app.command("explain")(explain)
 app.command("choose-k")(choose_k)
 app.command("evaluate")(evaluate)
 app.command("fit")(fit)
 app.command("predict")(predict)
+app.command("export")(export_model)
+app.command("import")(import_model)
+app.command("drift")(drift)
 
 
 def run() -> None:

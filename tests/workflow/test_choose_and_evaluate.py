@@ -115,7 +115,7 @@ def test_evaluate_prints_what_quality_finds(
     features = model.preparation.features(rows[["width", "height"]].to_numpy())
     found = quality(features, model.estimator.predict(features), model.centers, rows["kind"])
     assert found.agreement is not None
-    assert "left out: 1 rows, outliers, or with missing values or class" in said
+    assert "left out: 1 row, as outliers or for missing values, also of kind" in said
     for value in (
         f"{found.inertia:.6g}",
         str(found.silhouette),

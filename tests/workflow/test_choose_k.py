@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from rust_kmeans import KMeans
 from rust_kmeans.workflow import WorkflowError, choose_k
-from rust_kmeans.workflow._choose_k import _adjusted_rand, _elbow
+from rust_kmeans.workflow._choose_k import _adjusted_rand, _depths, _elbow
 
 UP_TO_12 = range(1, 13)
 
@@ -40,6 +40,7 @@ def test_the_number_of_blobs_is_found_in_nine_of_ten_sets(n_clusters: int) -> No
     right = [choice for choice in choices if choice.n_clusters == n_clusters]
     assert len(right) >= 9
     assert sum(choice.confidence == "unsure" for choice in right) <= 1
+    assert min(_depths(choice.table).max() for choice in right) > 0.1
     # Who is sure is right.
     assert all(choice.n_clusters == n_clusters for choice in choices if choice.confidence == "sure")
 
@@ -60,6 +61,7 @@ def test_of_rows_without_clusters_nothing_is_claimed(kind: str, n_features: int)
     choice = choose_k(X, UP_TO_12)
     assert (choice.confidence, choice.elbow) == ("unsure", None)
     assert "unsure: no " in choice.sentence
+    assert _depths(choice.table).max() < 0.05
 
 
 def test_the_sentence_of_noise_says_that_there_is_no_structure() -> None:

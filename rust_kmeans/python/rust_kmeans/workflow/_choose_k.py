@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 Confidence = Literal["sure", "fairly sure", "unsure"]
 
-#: How far below the straight line an elbow must lie, as a share of the whole fall of the curve. Of 90 sets of
-#: 1 to 30 features without clusters none comes to 0.05, of 504 sets of blobs none stays below 0.09.
+#: How far below the straight line an elbow must lie, as a share of the whole fall of the curve. Rows without
+#: clusters stay below 0.05, round clusters six standard deviations apart come above 0.1: the tests hold both.
 ELBOW_DEPTH = 0.07
 #: What "sure" and "fairly sure" need: criteria that name k, stability, silhouette.
 SURE = (3, 0.8, 0.5)

@@ -137,7 +137,7 @@ def quality(
         The class of each cluster, as `majority_labels` found it on other rows; None to find it on these,
         which flatters: with as many clusters as rows every row is right.
     random_state : int, default=0
-        Which rows are drawn for the silhouette of more than 5,000 (see `silhouettes`).
+        Which rows are drawn for the silhouette of more than 5,000.
 
     Returns
     -------
@@ -151,6 +151,22 @@ def quality(
         For lengths that do not match, labels without a center, missing classes, and more than 1,000 classes.
     ValueError
         For values that are not finite numbers.
+
+    Notes
+    -----
+    Up to 5,000 rows the silhouette is that of all, as in scikit-learn. Of more, 1,000 rows are drawn, each
+    against the same 4,000 others. The variance is then that of the mean over the 1,000, plus that by which
+    the mean changes with the 4,000, estimated by a jackknife over ten parts of them (Kunsch 1989). A row
+    without others of its cluster counts 0.
+
+    References
+    ----------
+    P. J. Rousseeuw, Silhouettes, J. Computational and Applied Mathematics 20 (1987).
+    H. R. Kunsch, The jackknife and the bootstrap for general stationary observations, Annals of Statistics 17
+    (1989): the variance when whole parts are left out.
+    D. L. Davies, D. W. Bouldin, A cluster separation measure, IEEE PAMI 1 (1979).
+    T. Caliński, J. Harabasz, A dendrite method for cluster analysis, Communications in Statistics 3 (1974).
+    L. Hubert, P. Arabie, Comparing partitions, J. Classification 2 (1985): the adjusted Rand index.
 
     Examples
     --------
@@ -309,7 +325,9 @@ def scatters(X: Floats, labelings: Sequence[NDArray[np.integer[Any]]]) -> list[S
 def silhouettes(
     X: Floats, labelings: Sequence[NDArray[np.integer[Any]]], *, random_state: int = 0
 ) -> list[Silhouette]:
-    """Return the mean silhouette of every labeling of the same rows; distances are computed once for all.
+    """Return the mean silhouette of every labeling of the same rows, as `quality` describes it.
+
+    Distances are computed once for all labelings.
 
     Parameters
     ----------
@@ -324,19 +342,6 @@ def silhouettes(
     -------
     list of Silhouette
         Of each labeling.
-
-    Notes
-    -----
-    Up to 5,000 rows it is scikit-learn's. Of more, 1,000 rows are drawn, each against the same 4,000 others
-    (fewer where there are not so many). The variance is that of the mean over the 1,000, plus that by which
-    the mean changes with the 4,000, estimated by a jackknife over ten parts of them (Kunsch 1989). A row
-    that has no row of its cluster among the others counts 0, as that of a cluster of one does.
-
-    References
-    ----------
-    P. J. Rousseeuw, Silhouettes, J. Computational and Applied Mathematics 20 (1987).
-    H. R. Kunsch, The jackknife and the bootstrap for general stationary observations, Annals of Statistics 17
-    (1989): the variance when whole parts are left out.
     """
     n_samples = len(X)
     if n_samples <= ALL_PAIRS:

@@ -63,12 +63,9 @@ def evaluate(
             random_state=seed_of(seed),
         )
     if n_left_out:
-        why = (
-            "outliers or with missing values"
-            if labels is None
-            else "outliers, or with missing values or class"
-        )
-        out.print(f"left out: {n_left_out:,} rows, {why}", soft_wrap=True)
+        rows = "1 row" if n_left_out == 1 else f"{n_left_out:,} rows"
+        reason = "as outliers or for missing values" + ("" if labels is None else f", also of {labels}")
+        out.print(f"left out: {rows}, {reason}", markup=False, soft_wrap=True)
     _print_quality(out, found, known.n_clusters)
     if found.agreement is None:
         return

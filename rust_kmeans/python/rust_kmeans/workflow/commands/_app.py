@@ -10,6 +10,7 @@ from rich.console import Console
 
 from rust_kmeans._core import __version__
 from rust_kmeans.workflow._errors import WorkflowError
+from rust_kmeans.workflow.commands.serve import serve
 
 #: What shells report of a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -39,6 +40,9 @@ def _root(
     ] = False,
 ) -> None:
     """Read what all commands share."""
+
+
+app.command("serve")(serve)
 
 
 def run() -> None:

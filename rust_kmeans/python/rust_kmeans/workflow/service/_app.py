@@ -255,7 +255,11 @@ def _add_operation(app: _Application, service: Service) -> None:
 
     if app.secured and service.path is not None:
 
-        @app.post("/reload", summary="Load the model's file anew", responses=answers("Reloaded", token=True, body=True))
+        @app.post(
+            "/reload",
+            summary="Load the model's file anew",
+            responses=answers("Reloaded", token=True, body=True),
+        )
         async def reload() -> Response:
             try:
                 loaded = await service.reload()

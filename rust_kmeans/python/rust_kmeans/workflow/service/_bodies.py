@@ -150,4 +150,3 @@ def _once(pairs: list[tuple[str, object]]) -> None:
         repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         msg = f"{few(repeated)} is named more than once: name it once."
         raise unprocessable(msg)
-

@@ -158,7 +158,9 @@ def _by_name(rows: list[dict[str, Any]], names: tuple[str, ...]) -> list[list[An
         if row.keys() != expected:
             absent = [name for name in names if name not in row]
             unknown = sorted(row.keys() - expected)
-            wrong = f"has no {few(absent)}" if absent else f"has {few(unknown)}, which the model does not know"
+            wrong = (
+                f"has no {few(absent)}" if absent else f"has {few(unknown)}, which the model does not know"
+            )
             msg = f"row {place} {wrong}: name each of the {len(names)} columns once."
             raise unprocessable(msg)
     return [[row[name] for name in names] for row in rows]

@@ -130,7 +130,9 @@ def takes(name: str, *, binary: bool = False) -> dict[str, Any]:
 
 def _rows(accepted: Accepted) -> Schema:
     within = {"minimum": -accepted.largest, "maximum": accepted.largest}
-    values = [{"type": ["number", "null"] if may_miss else "number", **within} for may_miss in accepted.may_miss]
+    values = [
+        {"type": ["number", "null"] if may_miss else "number", **within} for may_miss in accepted.may_miss
+    ]
     row: Schema = {
         "title": "Row",
         "type": "array",

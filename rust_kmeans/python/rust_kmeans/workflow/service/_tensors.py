@@ -145,9 +145,7 @@ def inference_response(inference: Inference, prediction: Prediction, name: str, 
     if not tails:
         return json_response(answer)
     head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(
-        b"".join((head, *tails)), headers={JSON_LENGTH: str(len(head))}, media_type=BINARY
-    )
+    return Response(b"".join((head, *tails)), headers={JSON_LENGTH: str(len(head))}, media_type=BINARY)
 
 
 _Default = Any

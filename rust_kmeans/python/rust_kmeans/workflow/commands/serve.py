@@ -106,12 +106,10 @@ def bytes_of(text: str) -> int:
     WorkflowError
         For another text.
     """
-    for unit, factor in _UNITS.items():
-        number = text.strip().lower().removesuffix(unit)
-        if number != text.strip().lower() or not unit:
-            break
+    number = text.strip().lower()
+    unit = next((unit for unit in _UNITS if number.endswith(unit)), "")
     try:
-        size = int(float(number) * factor)
+        size = int(float(number.removesuffix(unit)) * _UNITS.get(unit, 1))
     except (ValueError, OverflowError):
         size = 0
     if size < 1:
@@ -145,4 +143,4 @@ def _token_of(file: Path | None) -> str | None:
     return token
 
 
-_UNITS = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "": 1}
+_UNITS = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}

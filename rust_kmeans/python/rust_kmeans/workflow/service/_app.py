@@ -10,19 +10,18 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from rust_kmeans._core import __version__
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._model import ClusterModel
 from rust_kmeans.workflow.service import _metrics
 from rust_kmeans.workflow.service._bodies import BINARY, JSON, read_body
-from rust_kmeans.workflow.service._guard import HEALTH, PAGE, Guard
+from rust_kmeans.workflow.service._guard import HEALTH, Guard
 from rust_kmeans.workflow.service._limits import Limits
 from rust_kmeans.workflow.service._refusals import Refusal, json_response, unprocessable
 from rust_kmeans.workflow.service._rows import rows_of
@@ -121,12 +120,14 @@ class _Application(FastAPI):
         if self.openapi_schema is None or self._described is not served:
             described = get_openapi(title=self.title, version=self.version, routes=self.routes)
             described["components"] = {"schemas": components(served)}
+            for path, operations in described["paths"].items():
+                for operation in operations.values():
+                    if "{name}" in path:
+                        operation["parameters"][0]["schema"] = {"const": self.state.service.name}
+                    if self.secured and path not in HEALTH:
+                        operation["security"] = [{"token": []}]
             if self.secured:
                 described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-                for path, operations in described["paths"].items():
-                    for operation in operations.values():
-                        if path not in HEALTH | PAGE:
-                            operation["security"] = [{"token": []}]
             self.openapi_schema, self._described = described, served
         return self.openapi_schema
 
@@ -249,7 +250,12 @@ def _add_operation(app: _Application, service: Service) -> None:
             }
         )
 
-    @app.get("/metrics", summary="Figures for Prometheus", include_in_schema=False)
+    figures = answers("Error", token=app.secured)
+    figures[200]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+
+    @app.get(
+        "/metrics", summary="Figures for Prometheus", responses=figures, response_class=PlainTextResponse
+    )
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type=_metrics.CONTENT_TYPE)
 

@@ -65,7 +65,7 @@ class Service:
         try:
             # Requests share the cores.
             return served.model.predict(values, n_threads=1)
-        except WorkflowError as error:
+        except ValueError as error:
             raise unprocessable(str(error)) from None
 
     def count(self, served: Served, values: NDArray[np.float64], prediction: Prediction) -> None:

@@ -134,7 +134,7 @@ class _Server(uvicorn.Server):
 
 
 class _Connection(HttpToolsProtocol):
-    """A connection with little patience: for heads that do not come, for bodies that nobody reads any more."""
+    """A connection with little patience: for heads that do not come and answers nobody reads."""
 
     def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)

@@ -1,8 +1,9 @@
-"""How much a service takes: ``python -m tests.load_service``, by default of a model of 10 clusters in 10 features.
+"""How much a service takes: ``python -m tests.load_service``.
 
-Single rows over connections that stay open, then batches as JSON and as bytes; with ``--soak SECONDS`` all of it
-and bad requests at once, while the memory of the process is watched. The clients share the cores of the machine
-with the service: a client of few instructions, on raw connections.
+Without an address it starts one, of a model of 10 clusters in 10 features. Single rows over connections that
+stay open, then batches as JSON and as bytes; with ``--soak SECONDS`` all of it and bad requests at once, while
+the memory of the process is watched. The client shares the cores of the machine with the service, so it does
+little: it speaks HTTP on raw connections.
 """
 
 from __future__ import annotations
@@ -221,9 +222,8 @@ def _soak(url: str, port: int, loads: Sequence[Load], options: argparse.Namespac
     # The first third fills caches and pools.
     settled = np.array(moments) > options.soak / 3
     slope = float(np.polyfit(np.array(moments)[settled], np.array(sizes)[settled], 1)[0])
-    _say(
-        f"soak of {options.soak:.0f} s, {n_requests:,} requests, some of them bad: memory {' '.join(f'{size:.0f}' for size in sizes)} MiB"
-    )
+    shown = " ".join(f"{size:.0f}" for size in sizes)
+    _say(f"soak of {options.soak:.0f} s, {n_requests:,} requests, some of them bad: memory {shown} MiB")
     _say(f"slope after the first third: {slope * 60:+.2f} MiB a minute")
 
 

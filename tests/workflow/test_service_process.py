@@ -266,7 +266,7 @@ def test_what_cannot_be_served_is_refused(
         serve(path, host="0.0.0.0", port=0)
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(WorkflowError, match="cannot listen on 127.0.0.1"),
+        pytest.raises(WorkflowError, match="cannot listen"),
     ):
         serve(path, port=taken.getsockname()[1])
     (tmp_path / "token").write_text("\n", encoding="utf-8")

@@ -2,8 +2,8 @@
 
 Without an address it starts one, of a model of 10 clusters in 10 features. Single rows over connections that
 stay open, then batches as JSON and as bytes; with ``--soak SECONDS`` all of it and bad requests at once,
-while the memory of the process is watched. The client shares the cores of the machine with the service, so it does
-little: it speaks HTTP on raw connections.
+while the memory of the process is watched. The client shares the cores of the machine with the service, so it
+does little: it speaks HTTP on raw connections.
 """
 
 from __future__ import annotations

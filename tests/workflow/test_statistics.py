@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from rust_kmeans.workflow import StatisticsBuilder, TrainingStatistics, WorkflowError, _statistics
 from rust_kmeans.workflow._nearest import two_nearest
@@ -160,13 +162,12 @@ def test_what_cannot_be_summed_up_is_refused() -> None:
         builder.finish(0)
 
 
-def test_a_spread_beyond_float64_is_refused_by_name() -> None:
+def test_values_whose_squares_overflow_are_refused() -> None:
     preparation = replace(prepared(blobs(50)), divisor=np.ones(3), offset=np.zeros(3))
-    for value, said in ((1e200, "rescale the data"), (1e153, "'x1' are too large")):
-        builder = StatisticsBuilder(preparation, np.zeros((1, 3)))
-        builder.add(np.tile([0.0, value, 0.0], (2000, 1)))
-        with pytest.raises(WorkflowError, match=said):
-            builder.finish(0)
+    builder = StatisticsBuilder(preparation, np.zeros((1, 3)))
+    builder.add(np.array([[0.0, 1e200, 0.0]]))
+    with pytest.raises(WorkflowError, match="rescale the data"):
+        builder.finish(0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -182,8 +183,8 @@ def test_the_two_nearest_centers_are_those_of_all_distances(
     n: int, d: int, k: int, is_coarse: bool, dtype: type, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
-    features = random.normal(size=(n, d)).astype(dtype)
-    centers = random.normal(size=(k, d)).astype(dtype)
+    features: NDArray[Any] = random.normal(size=(n, d)).astype(dtype)
+    centers: NDArray[Any] = random.normal(size=(k, d)).astype(dtype)
     if is_coarse:
         features, centers = features.round(), centers.round()
     found = two_nearest(features, centers)

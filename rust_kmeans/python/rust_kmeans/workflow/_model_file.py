@@ -136,11 +136,11 @@ def _read(path: Path) -> tuple[dict[str, Any], _Arrays]:
     with path.open("rb") as file:
         n_bytes = path.stat().st_size
         start = file.read(8)
-        _refuse_foreign(path, start)
         n_header = int.from_bytes(start, "little")
-        if len(start) < 8 or n_header > min(n_bytes - 8, _MOST_HEADER_BYTES):
-            raise ModelFileError(f"{path} is no model file, or the rest of it is missing: {_MAKE}.")
-        head = file.read(n_header)
+        head = file.read(n_header if n_header <= min(n_bytes - 8, _MOST_HEADER_BYTES) else 1)
+        # A length may look like the start of a file of others.
+        if not head.startswith(b"{") or len(head) < n_header:
+            raise _foreign(path, start)
         envelope = _envelope(path, head)
         rest = file.read()
     try:
@@ -157,19 +157,21 @@ def _read(path: Path) -> tuple[dict[str, Any], _Arrays]:
     return envelope, arrays
 
 
-def _refuse_foreign(path: Path, start: bytes) -> None:
+def _foreign(path: Path, start: bytes) -> ModelFileError:
+    """Return what to say of a file that does not begin as one of ours."""
     if not start:
-        raise ModelFileError(f"{path} is empty: {_MAKE}.")
+        return ModelFileError(f"{path} is empty: {_MAKE}.")
     # A pickle begins with its protocol: 2 and later.
     if start[0] == 0x80 and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         msg = (
             f"{path} is a pickle, which could run any code and is never opened here: if you trust it, load "
             "it in Python, make a model by from_sklearn and save that by save_model."
         )
-        raise ModelFileError(msg)
+        return ModelFileError(msg)
     for magic, what in _FOREIGN:
         if start.startswith(magic):
-            raise ModelFileError(f"{path} is {what}, no model file: {_MAKE}.")
+            return ModelFileError(f"{path} is {what}, no model file: {_MAKE}.")
+    return ModelFileError(f"{path} is no model file, or the rest of it is missing: {_MAKE}.")
 
 
 def _envelope(path: Path, head: bytes) -> dict[str, Any]:
@@ -211,12 +213,13 @@ def _arrays_of(model: ClusterModel) -> _Arrays:
     preparation, statistics = model.preparation, model.statistics
     arrays = {
         "centers": model.centers,
-        **{name: getattr(preparation, name) for name in ("fill", "lower", "upper", "offset", "divisor")},
+        **{name: getattr(preparation, name) for name in _PREPARATION},
         **{f"statistics.{name}": getattr(statistics, name) for name in _STATISTICS},
     }
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
+_PREPARATION = ("fill", "lower", "upper", "offset", "divisor")
 _STATISTICS = (
     "probabilities",
     "quantiles",
@@ -259,15 +262,16 @@ def _plain(name: str, value: object) -> object:
 def _read_1(manifest: dict[str, Any], arrays: _Arrays) -> ClusterModel:
     """Return the model of a file of version 1 of the format, as far as all parts are there."""
     try:
-        preparation = Preparation(
-            names=tuple(manifest["names"]),
-            **{name: arrays.pop(name) for name in ("fill", "lower", "upper", "offset", "divisor")},
+        of_preparation: dict[str, Any] = {
+            "names": tuple(manifest["names"]),
+            **{name: arrays.pop(name) for name in _PREPARATION},
             **{name: manifest[name] for name in ("dtype", "scale", "missing", "outliers")},
-        )
-        statistics = TrainingStatistics(
+        }
+        of_statistics: dict[str, Any] = {
             **{name: arrays.pop(f"statistics.{name}") for name in _STATISTICS},
             **{name: manifest[name] for name in ("n_samples", "n_left_out", "n_sampled")},
-        )
+        }
+        preparation, statistics = Preparation(**of_preparation), TrainingStatistics(**of_statistics)
         model = ClusterModel(arrays.pop("centers"), preparation, statistics, manifest["parameters"])
     except (KeyError, TypeError) as error:
         msg = f"a part is missing: {error}; {_AGAIN}."
@@ -301,9 +305,10 @@ def _check(model: ClusterModel) -> None:
     divisor = preparation.divisor
     _require(bool((np.isfinite(divisor) & (divisor > 0)).all()), "divisor is not all finite and positive")
     _check_statistics(statistics, model.n_clusters)
-    parameters = model.parameters
-    _require(isinstance(parameters, Mapping) and all(isinstance(x, str) for x in parameters), "parameters")
-    for name, value in parameters.items():
+    parameters: object = model.parameters
+    _require(isinstance(parameters, Mapping), "parameters are no mapping")
+    for name, value in model.parameters.items():
+        _require(type(name) is str, "a parameter's name is no text")
         _plain(name, value)
 
 
@@ -325,15 +330,14 @@ def _check_shapes(model: ClusterModel) -> None:
     _require(model.centers.dtype == preparation.dtype, "centers have another dtype")
     shapes: dict[str, tuple[int, ...]] = {
         "centers": (k, d),
-        **dict.fromkeys(("fill", "lower", "upper", "offset", "divisor", "statistics.missing"), (d,)),
+        **dict.fromkeys((*_PREPARATION, "statistics.missing"), (d,)),
         **dict.fromkeys(("statistics.probabilities", "statistics.distances", "statistics.margins"), (q,)),
         "statistics.quantiles": (d, q),
         "statistics.counts": (k,),
         **dict.fromkeys(("statistics.means", "statistics.deviations"), (k, d)),
     }
     for name, array in _arrays_of(model).items():
-        wanted = preparation.dtype if name == "centers" else "float64"
-        wanted = "int64" if name == "statistics.counts" else wanted
+        wanted = {"centers": str(preparation.dtype), "statistics.counts": "int64"}.get(name, "float64")
         what = f"{name} has dtype {array.dtype} and shape {array.shape}, not {wanted} and {shapes[name]}"
         _require(array.dtype == wanted and array.shape == shapes[name], what)
 

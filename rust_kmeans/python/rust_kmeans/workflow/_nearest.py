@@ -33,7 +33,7 @@ class TwoNearest(NamedTuple):
     margins: NDArray[np.float64]
 
 
-def two_nearest(features: Floats, centers: Floats) -> TwoNearest:
+def two_nearest(features: Floats, centers: Floats, labels: NDArray[np.int32] | None = None) -> TwoNearest:
     """Return the nearest center of rows, its distance, and how much farther the second nearest is.
 
     The bits are those of a row alone, on any machine: equal rows stay equal in the quantiles of distances.
@@ -44,6 +44,8 @@ def two_nearest(features: Floats, centers: Floats) -> TwoNearest:
         Rows.
     centers : ndarray of shape (n_clusters, n_features), dtype of `features`
         Centers.
+    labels : ndarray of shape (n_samples,), int32, default=None
+        The nearest centers, where they are known already.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def two_nearest(features: Floats, centers: Floats) -> TwoNearest:
         For values whose squares are too large for float64.
     """
     try:
-        labels = _data.predict(features, centers, None)
+        labels = _data.predict(features, centers, None) if labels is None else labels
     except ValueError as error:
         raise WorkflowError(str(error)) from error
     distances = _distances(features, centers, labels)

@@ -159,7 +159,7 @@ class StatisticsBuilder:
         Raises
         ------
         WorkflowError
-            If there were no rows, and for values whose squares are too large for float64.
+            If there were no rows, and for those that the preparation cannot take.
         """
         if self._n_pending:
             self._take()
@@ -169,10 +169,6 @@ class StatisticsBuilder:
         counts = np.maximum(self._counts, 1)
         shift = self._sums / counts
         variances = np.maximum(self._squares / counts - shift**2, 0.0)
-        if not np.isfinite(variances).all():
-            name = self._preparation.names[int(np.argwhere(~np.isfinite(variances))[0, 0])]
-            msg = f"values of '{name}' are too large for their spread to be computed: use another unit."
-            raise WorkflowError(msg)
         divisor = self._preparation.divisor
         quantiles = np.array([_quantiles(column) for column in self._sample.rows().T])
         return TrainingStatistics(
@@ -199,13 +195,11 @@ class StatisticsBuilder:
         self._n_samples += len(values)
         self._missing += np.isnan(values).sum(axis=0)
         self._counts += np.bincount(labels, minlength=n_clusters)
-        # A sum that overflows is found at the end.
-        with np.errstate(over="ignore", invalid="ignore"):
-            for j, center in enumerate(self._centers.T.astype(np.float64)):
-                difference = features[:, j] - center[labels]
-                self._sums[j] += np.bincount(labels, difference, n_clusters)
-                difference *= difference
-                self._squares[j] += np.bincount(labels, difference, n_clusters)
+        for j, center in enumerate(self._centers.T.astype(np.float64)):
+            difference = features[:, j] - center[labels]
+            self._sums[j] += np.bincount(labels, difference, n_clusters)
+            difference *= difference
+            self._squares[j] += np.bincount(labels, difference, n_clusters)
         self._sample.add(np.column_stack([values, distances, margins]))
 
 

@@ -10,6 +10,10 @@ from rich.console import Console
 
 from rust_kmeans._core import __version__
 from rust_kmeans.workflow._errors import WorkflowError
+from rust_kmeans.workflow.commands.convert import export_model, import_model
+from rust_kmeans.workflow.commands.drift import drift
+from rust_kmeans.workflow.commands.fit import fit
+from rust_kmeans.workflow.commands.predict import predict
 from rust_kmeans.workflow.commands.serve import serve
 
 #: What shells report of a program that Ctrl-C ended.
@@ -42,7 +46,12 @@ def _root(
     """Read what all commands share."""
 
 
+app.command("fit")(fit)
+app.command("predict")(predict)
+app.command("export")(export_model)
+app.command("import")(import_model)
 app.command("serve")(serve)
+app.command("drift")(drift)
 
 
 def run() -> None:

@@ -1,7 +1,6 @@
 //! Bounds never change a result: every algorithm gives the bits of the dense one, at every iteration.
 
-mod common;
-
+use crate::common;
 use ndarray::{Array2, ShapeBuilder, s};
 use proptest::prelude::*;
 use rust_kmeans_core::{Algorithm, Element, Error, Isa, Rows, lloyd};

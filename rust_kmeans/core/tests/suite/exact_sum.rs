@@ -1,7 +1,6 @@
 //! Sums are the same bits in any order, and as good as float64 can say.
 
-mod common;
-
+use crate::common;
 use proptest::prelude::*;
 use rust_kmeans_core::exact_sum::{ExactSum, Grid};
 

@@ -1,7 +1,6 @@
 //! What a fit tells of its iterations: the inertia of each, and who watches changes nothing.
 
-mod common;
-
+use crate::common;
 use ndarray::{Array2, ArrayView2, s};
 use proptest::prelude::*;
 use rust_kmeans_core::{

@@ -1,7 +1,6 @@
 //! Blocks of a stream, put together: the same bits as the data in one piece.
 
-mod common;
-
+use crate::common;
 use ndarray::{Array2, array, s};
 use rust_kmeans_core::{
     Error, Moments, Partial, Pool, Rows, Scale, assign_block, farthest_rows, lloyd, mean_variance,

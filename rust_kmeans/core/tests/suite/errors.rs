@@ -1,7 +1,6 @@
 //! Every refusal says what and where.
 
-mod common;
-
+use crate::common;
 use ndarray::{Array2, array, s};
 use rust_kmeans_core::{
     Error, Isa, Params, Partial, PartialParts, Pool, Rows, Scale, assign_block, kmeans_plusplus,

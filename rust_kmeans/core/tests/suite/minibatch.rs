@@ -1,7 +1,6 @@
 //! Mini-batch k-means: running means, reassignment, draws by weight, stopping rules.
 
-mod common;
-
+use crate::common;
 use ndarray::{Array2, Axis, ShapeBuilder, array, s};
 use proptest::prelude::*;
 use rust_kmeans_core::{

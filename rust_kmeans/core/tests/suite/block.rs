@@ -1,7 +1,6 @@
 //! Runs over blocks, driven from outside, give the bits of a fit of all rows.
 
-mod common;
-
+use crate::common;
 use ndarray::{Array2, Axis, s};
 use proptest::prelude::*;
 use rust_kmeans_core::{

@@ -1,7 +1,6 @@
 //! Sparse rows give the bits of the dense data: labels, centers and seeds; the inertia up to rounding.
 
-mod common;
-
+use crate::common;
 use ndarray::{Array2, array, s};
 use proptest::prelude::*;
 use rust_kmeans_core::{

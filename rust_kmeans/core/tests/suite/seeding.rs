@@ -1,7 +1,6 @@
 //! Pruning and screening never change which rows greedy k-means++ chooses; what k-means|| promises.
 
-mod common;
-
+use crate::common;
 use ndarray::Array2;
 use proptest::prelude::*;
 use rust_kmeans_core::exact_sum::{ExactSum, Grid};

@@ -1,5 +1,4 @@
 //! The naive oracle and data to try it on.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use ndarray::{Array2, ArrayView2};
 use proptest::prelude::ProptestConfig;

@@ -1,7 +1,6 @@
 //! The loop: scikit-learn's rules, on examples computed by hand, and against a naive loop.
 
-mod common;
-
+use crate::common;
 use ndarray::{Array2, array, s};
 use rust_kmeans_core::{Element, Error, Params, Rows, kmeans_plusplus, lloyd, predict};
 

@@ -1,7 +1,6 @@
 //! Runs that share passes give the bits of runs made one after the other.
 
-mod common;
-
+use crate::common;
 use ndarray::{Array2, ArrayView2, s};
 use proptest::prelude::*;
 use rust_kmeans_core::{Algorithm, Element, Error, Fit, Params, Problem, Rows, ValidParams};

@@ -1,7 +1,6 @@
 //! Labels, centers and inertia are the same bits for any threads, instruction set, layout and split of the rows.
 
-mod common;
-
+use crate::common;
 use ndarray::{Array2, ShapeBuilder, s};
 use proptest::prelude::*;
 use rust_kmeans_core::{

@@ -1,7 +1,6 @@
 //! Labels are those of the naive float64 oracle, on every instruction set and for both types.
 
-mod common;
-
+use crate::common;
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, ShapeBuilder, array, s};

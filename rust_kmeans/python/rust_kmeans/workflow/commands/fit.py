@@ -1,0 +1,213 @@
+"""`rust-kmeans fit`: from a table to a model file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rust_kmeans.workflow._errors import WorkflowError
+from rust_kmeans.workflow.commands._console import console, progress
+
+if TYPE_CHECKING:
+    from rust_kmeans.workflow._fit import FittedTable
+    from rust_kmeans.workflow._learning import Decision
+    from rust_kmeans.workflow._model import ClusterModel
+
+#: scikit-learn takes no larger seed.
+MAX_SEED = 2**32 - 1
+
+
+def fit(
+    ctx: typer.Context,
+    table: Annotated[
+        Path,
+        typer.Argument(help="CSV (.csv, .csv.gz), Parquet (file or folder) or .npy.", show_default=False),
+    ],
+    k: Annotated[str, typer.Option("--k", help="Number of clusters, or auto.")] = "auto",
+    scale: Annotated[str, typer.Option("--scale", help="standard, minmax, robust or none.")] = "standard",
+    missing: Annotated[
+        str, typer.Option("--missing", help="Fill by mean or median, drop these rows, or error.")
+    ] = "median",
+    outliers: Annotated[
+        str,
+        typer.Option(
+            "--outliers",
+            help="Rows to leave out: none; gross, far beyond the middle 99 % of a column; iqr; zscore; with "
+            "another factor as zscore:3.",
+        ),
+    ] = "gross",
+    columns: Annotated[
+        str, typer.Option("--columns", help="Columns to use, separated by commas [all].", show_default=False)
+    ] = "",
+    drop: Annotated[str, typer.Option("--drop", help="Columns to leave out.", show_default=False)] = "",
+    unusable: Annotated[
+        str, typer.Option("--unusable", help="What to do with columns of no use: drop or error.")
+    ] = "drop",
+    dtype: Annotated[str, typer.Option("--dtype", help="Of the features: float32 or float64.")] = "float32",
+    seed: Annotated[int, typer.Option("--seed", help="Of starting centers and samples.")] = 0,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Read the file in parts, again in each pass [for files large for the memory].",
+            show_default=False,
+        ),
+    ] = None,
+    dask: Annotated[bool, typer.Option("--dask", help="Cluster by Dask.")] = False,
+    update: Annotated[
+        Path | None,
+        typer.Option("--update", help="A model that goes on learning from the table.", show_default=False),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Where to write the model.", show_default=False)
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels", help="Where to write the cluster of each row: .csv or .parquet.", show_default=False
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="Where to write decisions and results as JSON.", show_default=False),
+    ] = None,
+) -> None:
+    """Cluster a table: prepare it, choose k, fit, and write the model; each decision is a line."""
+    # pandas takes half a second to import, which `--help` should not pay.
+    from rust_kmeans.workflow._fit import fit_table
+    from rust_kmeans.workflow._model_file import load_model, save_model
+    from rust_kmeans.workflow._tables import check_folder, check_writable
+    from rust_kmeans.workflow._update import update_model
+
+    for path in (model, report):
+        if path is not None:
+            check_folder(path)
+    if labels is not None:
+        check_writable(labels)
+    out = console()
+    if update is not None:
+        _refuse_idle_options(ctx)
+        known = load_model(update)
+        with progress() as told:
+            updated = update_model(known, table, progress=told)
+        n_new = updated.statistics.n_samples - known.statistics.n_samples
+        out.print(f"learned from {n_new:,} rows of {table}", soft_wrap=True)
+        _print_clusters(out, updated)
+        found, decisions, seconds = updated, [], {}
+    else:
+        with progress() as told:
+            fitted = fit_table(
+                table,
+                _n_clusters(k),
+                columns=_words(columns) or None,
+                drop=_words(drop),
+                # Checked by what they are passed to.
+                scale=scale,  # type: ignore[arg-type]
+                missing=missing,  # type: ignore[arg-type]
+                outliers=outliers,
+                unusable=unusable,  # type: ignore[arg-type]
+                dtype=dtype,  # type: ignore[arg-type]
+                random_state=_seed(seed),
+                stream=stream,
+                dask=dask,
+                progress=told,
+            )
+        _print_fit(out, fitted)
+        found, decisions, seconds = fitted.model, fitted.decisions, dict(fitted.seconds)
+        if labels is not None:
+            _write_labels(labels, fitted)
+            out.print(f"labels: {labels}", soft_wrap=True)
+    if model is not None:
+        save_model(found, model)
+        out.print(f"model: {model} ({found.model_id})", soft_wrap=True)
+    if report is not None:
+        _write_report(report, table, found, decisions, seconds)
+        out.print(f"report: {report}", soft_wrap=True)
+
+
+#: Options that `--update` heeds; a model has decided the rest.
+_OF_AN_UPDATE = ("table", "update", "model", "report")
+
+
+def _refuse_idle_options(ctx: typer.Context) -> None:
+    for name in ctx.params:
+        source = ctx.get_parameter_source(name)
+        if name not in _OF_AN_UPDATE and source is not None and source.name == "COMMANDLINE":
+            msg = f"--{name} has no effect with --update: the model has decided how rows are prepared."
+            raise WorkflowError(msg)
+
+
+def _n_clusters(k: str) -> int | Literal["auto"]:
+    if k == "auto":
+        return "auto"
+    try:
+        return int(k)
+    except ValueError:
+        msg = f"--k is {k!r}: it must be auto or a whole number."
+        raise WorkflowError(msg) from None
+
+
+def _seed(seed: int) -> int:
+    if not 0 <= seed <= MAX_SEED:
+        msg = f"--seed is {seed}: it must be from 0 to {MAX_SEED}."
+        raise WorkflowError(msg)
+    return seed
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _print_fit(out: Console, fitted: FittedTable) -> None:
+    for decision in fitted.decisions:
+        out.print(str(decision), markup=False, soft_wrap=True)
+    _print_clusters(out, fitted.model)
+    spent = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in fitted.seconds.items())
+    out.print(spent, markup=False, soft_wrap=True)
+
+
+def _print_clusters(out: Console, model: ClusterModel) -> None:
+    statistics = model.statistics
+    lines = Table()
+    for title in ("cluster", "rows", "share"):
+        lines.add_column(title, justify="right")
+    for label, (count, share) in enumerate(zip(statistics.counts, statistics.shares, strict=True)):
+        lines.add_row(str(label), f"{count:,}", f"{share:.1%}")
+    size = f"{statistics.n_samples:,} rows × {len(model.names)} columns"
+    out.print(f"{model.n_clusters} clusters of {size}")
+    out.print(lines)
+
+
+def _write_labels(path: Path, fitted: FittedTable) -> None:
+    import pandas as pd
+
+    from rust_kmeans.workflow._tables import write_table
+
+    write_table(path, [pd.DataFrame({"label": fitted.labels})])
+
+
+def _write_report(
+    path: Path, table: Path, model: ClusterModel, decisions: Sequence[Decision], seconds: dict[str, float]
+) -> None:
+    from rust_kmeans.workflow._files import write_bytes
+
+    statistics = model.statistics
+    content: dict[str, Any] = {
+        "table": str(table),
+        "model_id": model.model_id,
+        "columns": list(model.names),
+        "parameters": dict(model.parameters),
+        "n_samples": statistics.n_samples,
+        "n_left_out": statistics.n_left_out,
+        "clusters": statistics.counts.tolist(),
+        "decisions": [asdict(decision) for decision in decisions],
+        "seconds": seconds,
+    }
+    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())

@@ -7,6 +7,7 @@ import json
 import struct
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rust_kmeans.workflow import ClusterModel, WorkflowError, save_model
-from rust_kmeans.workflow.service import Limits, create_app
+from rust_kmeans.workflow.service import Limits, _served, create_app
 from tests.workflow.served import small_model
 
 JSON = {"content-type": "application/json"}
@@ -539,6 +540,36 @@ def test_metrics_count_requests_rows_and_clusters(model: ClusterModel, rows: np.
     ), told
     # The question itself.
     assert figure(client, "rust_kmeans_requests_in_flight") == 1
+
+
+def test_metrics_tell_of_drift_in_the_last_rows(model: ClusterModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_served, "DRIFT_SECONDS", 0.0)
+    client = Client(create_app(model))
+    # As the model was fitted to.
+    rows = np.random.default_rng(7).standard_normal((2_000, D)) * 2
+    assert figure(client, "rust_kmeans_drift_rows") == 0
+    client.predict(rows.tolist())
+    assert figure(client, "rust_kmeans_drift_rows") == 2_000
+    assert figure(client, "rust_kmeans_drift_alarm") == 0
+    assert figure(client, 'rust_kmeans_drift_psi{feature="x1"}') < 0.1
+    client.predict((rows + np.array([0, 3, 0])).tolist() * 5)
+    assert figure(client, "rust_kmeans_drift_alarm") == 1
+    assert figure(client, 'rust_kmeans_drift_psi{feature="x1"}') > 0.2
+    assert figure(client, 'rust_kmeans_drift_psi{feature="x0"}') < 0.1
+
+
+def test_drift_is_not_computed_anew_for_everyone_who_asks(model: ClusterModel) -> None:
+    client = Client(create_app(model))
+    rows = np.random.default_rng(7).standard_normal((100, D)).tolist()
+    for _ in range(3):
+        client.predict(rows)
+        assert figure(client, "rust_kmeans_drift_rows") == 100
+
+
+def test_a_model_that_knows_no_training_rows_is_served(model: ClusterModel) -> None:
+    client = Client(create_app(replace(model, statistics=replace(model.statistics, n_sampled=0))))
+    assert client.predict([1, 2, 3]).status_code == 200
+    assert figure(client, "rust_kmeans_drift_rows") == 0
 
 
 def test_a_model_is_loaded_anew_and_a_bad_file_is_not(tmp_path: Path) -> None:

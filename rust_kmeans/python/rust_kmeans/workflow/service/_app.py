@@ -236,7 +236,7 @@ def _add_protocol(app: _Application, service: Service) -> None:
 def _add_operation(app: _Application, service: Service) -> None:
     @app.get("/model", summary="The model", responses=answers("ServedModel", token=app.secured))
     async def model() -> Response:
-        model, accepted = service.served
+        model, accepted, _ = service.served
         return json_response(
             {
                 "name": service.name,
@@ -257,6 +257,7 @@ def _add_operation(app: _Application, service: Service) -> None:
         "/metrics", summary="Figures for Prometheus", responses=figures, response_class=PlainTextResponse
     )
     async def metrics() -> Response:
+        await service.measure_drift()
         return Response(service.metrics.text(), media_type=_metrics.CONTENT_TYPE)
 
     if app.secured and service.path is not None:

@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -96,9 +97,8 @@ async def _run(port: int, loads: Sequence[Load], seconds: float) -> list[list[fl
     for load in loads:
         clients.append([])
         for _ in range(load.connections):
-            _, client = await loop.create_connection(
-                lambda load=load: _Client(load.requests, load.status, until), "127.0.0.1", port
-            )
+            make = partial(_Client, load.requests, load.status, until)
+            _, client = await loop.create_connection(make, "127.0.0.1", port)
             clients[-1].append(client)
     await asyncio.gather(*(client.done for group in clients for client in group))
     return [[second for client in group for second in client.seconds] for group in clients]

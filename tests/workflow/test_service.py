@@ -205,7 +205,7 @@ def test_limits_of_body_and_rows(model: ClusterModel) -> None:
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_limits_are_positive(limit: str, value: float) -> None:
     with pytest.raises(WorkflowError, match=f"{limit} is"):
-        Limits(**{limit: value})
+        Limits(**{limit: value})  # type: ignore[arg-type]
 
 
 def numbers(*, allow: Callable[[], Any] = st.none) -> Any:
@@ -347,7 +347,8 @@ def test_a_tensor_of_bytes_gets_the_bits_of_predict(
     outputs = json.loads(response.content[:length])["outputs"]
     expected = model.predict(values.astype(dtype).astype(np.float64))
     first = length
-    for output, array, wire in zip(outputs, expected, ("<i4", "<f8", "<f8"), strict=True):
+    arrays: tuple[np.ndarray, ...] = expected
+    for output, array, wire in zip(outputs, arrays, ("<i4", "<f8", "<f8"), strict=True):
         size = output["parameters"]["binary_data_size"]
         found = np.frombuffer(response.content[first : first + size], wire).reshape(output["shape"])
         assert found.tobytes() == array.tobytes()
@@ -356,7 +357,10 @@ def test_a_tensor_of_bytes_gets_the_bits_of_predict(
 
 
 def test_outputs_can_be_chosen_each_in_its_form(client: Client, rows: np.ndarray) -> None:
-    outputs = [{"name": "margin", "parameters": {"binary_data": False}}, {"name": "label"}]
+    outputs: list[dict[str, Any]] = [
+        {"name": "margin", "parameters": {"binary_data": False}},
+        {"name": "label"},
+    ]
     body, headers = binary_request(rows, "<f8", outputs)
     response = client.ask("POST", "/v2/models/model/infer", content=body, headers=headers)
     length = int(response.headers["inference-header-content-length"])

@@ -1,4 +1,4 @@
-"""The service's page as its reader has it: in a real Chromium, on a wide screen and on a phone in the dark."""
+"""The service's page as its reader has it: in a real Chromium, on a wide screen and a phone in the dark."""
 
 from __future__ import annotations
 
@@ -48,11 +48,14 @@ class Reader(NamedTuple):
     scheme: Literal["light", "dark"]
 
 
-@pytest.fixture(scope="module", params=[Reader("", DESK, "light"), Reader("secret", PHONE, "dark")], ids=str)
+READERS = {"desk": Reader("", DESK, "light"), "phone": Reader("secret", PHONE, "dark")}
+
+
+@pytest.fixture(scope="module", params=READERS)
 def service(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Running, Reader]]:
-    reader: Reader = request.param
+    reader = READERS[request.param]
     path = tmp_path_factory.mktemp("page") / "trips.safetensors"
     save_model(small_model(D, K), path)
     with serving(path, token=reader.token) as running:

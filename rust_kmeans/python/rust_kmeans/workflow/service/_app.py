@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -40,7 +40,7 @@ logger = logging.getLogger("rust_kmeans.service")
 
 
 def create_app(
-    model: ClusterModel | str | os.PathLike[str],
+    model: ClusterModel | str | Path,
     *,
     name: str | None = None,
     token: str | None = None,
@@ -51,7 +51,7 @@ def create_app(
 
     Parameters
     ----------
-    model : ClusterModel or path
+    model : ClusterModel, str or Path
         What answers. From a file it can be loaded anew: by `app.state.service.reload()`, and with a token by
         `POST /reload`.
     name : str, default=None

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import Lock
 from time import monotonic
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class Service:
 
     Parameters
     ----------
-    model : ClusterModel or path
+    model : ClusterModel, str or Path
         What answers; from a file it can be loaded anew.
     name : str or None
         Of the model in addresses; None for the name of the file, or "model".
@@ -157,7 +157,7 @@ class Service:
         self._drift_due = -math.inf
         self.served = Served(model, Accepted.by(model, self.limits.max_rows), window)
 
-    def _job_ended(self, _future: Future[object]) -> None:
+    def _job_ended(self, _future: Future[Any]) -> None:
         with self._jobs_lock:
             self._n_jobs -= 1
 

@@ -62,8 +62,9 @@ function rowOf(text) {
   // Tabs and commas at the ends stand for missing values.
   const line = text.replace(/^\n+|\s*\n\s*$/g, "");
   if (line.includes("\n")) throw new Error("There is more than one line: paste one row.");
-  const separator = ["\t", ";", ","].find((mark) => line.includes(mark)) ?? /\s+/;
-  return line.split(separator).map((part, place) => numberOf(part, `Value ${place + 1}`));
+  const separator = ["\t", ";", ","].find((mark) => line.includes(mark));
+  const parts = separator === undefined ? trimmed.split(/\s+/) : line.split(separator);
+  return parts.map((part, place) => numberOf(part, `Value ${place + 1}`));
 }
 
 function rowOfFields() {

@@ -207,9 +207,9 @@ def _report(what: str, seconds: Sequence[float], n_rows: int, duration: float) -
 
 
 def _soak(url: str, port: int, loads: Sequence[Load], options: argparse.Namespace) -> None:
-    """Print the memory of the service over time: what a leak adds shows as a slope."""
+    """Print the memory of the service over time: a leak shows as growth."""
     start = perf_counter()
-    moments, sizes = [], []
+    sizes: list[float] = []
     n_requests = 0
     while (now := perf_counter() - start) < options.soak:
         n_requests += sum(map(len, load(port, loads, min(5.0, options.soak - now))))
@@ -217,14 +217,13 @@ def _soak(url: str, port: int, loads: Sequence[Load], options: argparse.Namespac
             text = answer.read().decode()
         found = re.search(r"^process_resident_memory_bytes (\S+)", text, re.MULTILINE)
         assert found is not None, "the service does not tell its memory: Linux alone does"
-        moments.append(perf_counter() - start)
         sizes.append(float(found[1]) / 2**20)
     # The first third fills caches and pools.
-    settled = np.array(moments) > options.soak / 3
-    slope = float(np.polyfit(np.array(moments)[settled], np.array(sizes)[settled], 1)[0])
+    third = len(sizes) // 3
+    before, after = np.median(sizes[third : 2 * third]), np.median(sizes[2 * third :])
     shown = " ".join(f"{size:.0f}" for size in sizes)
     _say(f"soak of {options.soak:.0f} s, {n_requests:,} requests, some of them bad: memory {shown} MiB")
-    _say(f"slope after the first third: {slope * 60:+.2f} MiB a minute")
+    _say(f"from the second third to the last: {after - before:+.1f} MiB")
 
 
 def _say(line: str) -> None:

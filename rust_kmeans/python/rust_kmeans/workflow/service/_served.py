@@ -58,9 +58,7 @@ class Service:
         What is taken on at most.
     """
 
-    def __init__(
-        self, model: ClusterModel | str | os.PathLike[str], name: str | None, limits: Limits
-    ) -> None:
+    def __init__(self, model: ClusterModel | str | Path, name: str | None, limits: Limits) -> None:
         self.limits = limits
         self.metrics = Metrics()
         self.path = None if isinstance(model, ClusterModel) else Path(model)

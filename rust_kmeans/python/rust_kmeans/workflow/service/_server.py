@@ -45,6 +45,8 @@ def serve(app: FastAPI, listener: socket.socket, started: Callable[[], object]) 
         ws="none",
         lifespan="on",
         log_config=None,
+        # What strangers send is no event for the log.
+        log_level="error",
         access_log=False,
         proxy_headers=False,
         server_header=False,

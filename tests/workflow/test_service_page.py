@@ -10,10 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
 
 from rust_kmeans.workflow import save_model
-from tests.test_report_browser import DESK, PATIENCE_MS, PHONE, browser
+from tests.browsers import DESK, PATIENCE_MS, PHONE
 from tests.workflow.served import Running, serving, small_model
-
-__all__ = ["browser"]
 
 D, K = 3, 4
 #: One row, in every form that can be pasted.

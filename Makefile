@@ -32,8 +32,8 @@ COUNTER := $(CURDIR)/target/tools-$(GUNGRAUN)/bin/gungraun-runner
 MEMCHECK := --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
 
 .PHONY: help bench test test-python test-peers test-spark test-rust kernel peers spark lint constraints docs clean \
-    instructions instructions-against compare history memcheck fuzz roofline growth load-service wheel sdist \
-    test-wheel test-sdist
+    instructions instructions-against compare history memcheck fuzz roofline growth load-service wheel \
+    portable-wheel sdist test-wheel test-sdist
 
 help:
 	@echo 'make bench    set up, build, run python runner.py --sizes 1e3..1e6 (more options: ARGS="--quick")'
@@ -54,6 +54,7 @@ help:
 	@echo 'make growth        time of an iteration against the number of rows (ARGS="--largest 1e8")'
 	@echo 'make load-service  requests and rows per second of the service (ARGS="--soak 120": its memory)'
 	@echo 'make wheel         build the wheel into dist/ (make sdist: the source distribution)'
+	@echo 'make portable-wheel  the same for Linux machines older than this one (TARGET, TAG)'
 	@echo 'make test-wheel    (test-sdist) build the wheel, install it into an empty environment, run the tests of the library there'
 	@echo 'make docs     build the documentation into docs/_build'
 	@echo 'make constraints   resolve the pins of constraints.txt again'
@@ -125,6 +126,13 @@ wheel: $(DEPENDENCIES)
 	rm -f dist/*.whl
 	$(BIN)/maturin build --release --locked --quiet --out dist $(ARGS)
 
+# For any Linux whose C library is as old as the tag says, or musl: TARGET=aarch64-unknown-linux-musl TAG=musllinux_1_2
+TARGET ?= x86_64-unknown-linux-gnu
+TAG ?= manylinux2014
+portable-wheel: $(DEPENDENCIES)
+	$(BIN)/python -m pip install --quiet --group portable
+	$(MAKE) wheel ARGS="--zig --target $(TARGET) --compatibility $(TAG) $(ARGS)"
+
 sdist: $(DEPENDENCIES)
 	rm -f dist/*.tar.gz
 	$(BIN)/maturin sdist --quiet --out dist
@@ -170,7 +178,7 @@ peers spark: $(DEPENDENCIES)
 	    --requirements pyproject.toml --extra $@
 
 constraints: $(DEPENDENCIES)
-	$(BIN)/uv pip compile pyproject.toml --group bench --group dev --group docs --all-extras --universal \
+	$(BIN)/uv pip compile pyproject.toml --group bench --group dev --group docs --group portable --all-extras --universal \
 	    --python-version 3.11 --no-header --no-annotate --upgrade --quiet --output-file constraints.txt
 
 clean:

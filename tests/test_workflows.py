@@ -16,10 +16,6 @@ FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
 #: Jobs that call no target of the Makefile, and why.
 WITHOUT_TARGET = {
-    (
-        "wheels",
-        "linux",
-    ): "builds and tests inside containers whose C library is as old as the wheel's tag says",
     ("bench", "comment"): "may write, hence runs nothing of the checkout",
     ("bench", "issue"): "may write, hence runs nothing of the checkout",
 }

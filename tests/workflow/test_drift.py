@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, ks_2samp
 
 from rust_kmeans.workflow import (
     ClusterModel,
@@ -194,6 +194,51 @@ def test_a_distance_from_quantiles_is_never_above_that_of_all_rows_and_little_be
     assert found <= exact + 1e-12
     # Between two quantiles lies a step, and as much again is unknown at each.
     assert found >= exact - 2 * max(1 / 500, 1 / n_training) - 1e-12
+
+
+@pytest.mark.parametrize("n_new", [1, 2, 3, 10])
+def test_so_few_rows_that_a_distance_of_one_is_chance_are_no_drift(n_new: int) -> None:
+    # Of one row in 40 columns some value is beyond all of 100 training rows as often as not.
+    alarms = 0
+    for time in range(25):
+        random = np.random.default_rng([time, n_new])
+        model = fitted(random.normal(size=(100, 40)), 2)
+        alarms += drift(model, random.normal(size=(n_new, 40))).is_drift
+    assert alarms <= binom.ppf(0.999, 25, 0.05)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    n_training=st.integers(1, 60), n_new=st.integers(1, 60), shift=st.floats(0, 4), seed=st.integers(0, 99)
+)
+def test_a_p_value_is_never_below_the_exact_one(n_training: int, n_new: int, shift: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    exact = ks_2samp(random.normal(size=n_training), random.normal(size=n_new) + shift, method="exact")
+    if exact.pvalue > 1e-8:
+        found = _drift._p_value(exact.statistic, n_training, n_new)
+        assert found >= min(exact.pvalue, 0.2) * (1 - 1e-9)
+        assert found <= 1
+
+
+def test_the_shares_of_a_fit_of_few_rows_to_many_clusters_are_given_some_way() -> None:
+    random = np.random.default_rng(0)
+    model = fitted(heavy(200, random), 30)
+    new = heavy(2000, random)
+    table = drift(model, new).table
+    row = table[table["test"] == "cluster shares"].iloc[0]
+    training = model.statistics.counts.astype(float)
+    counts = np.bincount(model.predict(new).labels, minlength=30)
+    drawn = _drift._drawn(counts, training, 0.02 * np.sqrt(model.centers.size / 200))
+    assert row["p_value"] == _drift._psi("", "", training, drawn).p_value
+    assert row["p_value"] > _drift._psi("", "", training, counts.astype(float)).p_value
+
+
+def test_a_share_that_fitting_explains_is_taken_off_the_difference_and_no_more() -> None:
+    training, new = np.array([50.0, 30.0, 20.0]), np.array([500, 100, 400])
+    np.testing.assert_allclose(_drift._drawn(new, training, 0.0), new)
+    np.testing.assert_allclose(_drift._drawn(new, training, 0.1), [500, 200, 300])
+    np.testing.assert_allclose(_drift._drawn(new, training, 0.5), [500, 300, 200])
+    np.testing.assert_allclose(_drift._drawn(new * 0, training, 0.5), 0)
 
 
 @settings(max_examples=60, deadline=None)

@@ -117,6 +117,7 @@ def together(one: TrainingStatistics, other: TrainingStatistics) -> TrainingStat
     """
     n_samples = one.n_samples + other.n_samples
     share = other.n_samples / n_samples
+    present = [of.n_samples * (1 - of.missing) for of in (one, other)]
     counts = one.counts + other.counts
     weight = np.divide(other.counts, counts, out=np.zeros(len(counts)), where=counts > 0)[:, None]
     means = np.where(one.counts[:, None] == 0, other.means, one.means + weight * (other.means - one.means))
@@ -132,8 +133,8 @@ def together(one: TrainingStatistics, other: TrainingStatistics) -> TrainingStat
         n_left_out=one.n_left_out + other.n_left_out,
         quantiles=np.array(
             [
-                _mixed(one.probabilities, old, new, share)
-                for old, new in zip(one.quantiles, other.quantiles, strict=True)
+                _mixed(one.probabilities, old, new, n_new / max(n_old + n_new, 1.0))
+                for old, new, n_old, n_new in zip(one.quantiles, other.quantiles, *present, strict=True)
             ]
         ),
         missing=(1 - share) * one.missing + share * other.missing,
@@ -142,7 +143,17 @@ def together(one: TrainingStatistics, other: TrainingStatistics) -> TrainingStat
         deviations=deviations,
         distances=_mixed(one.probabilities, one.distances, other.distances, share),
         margins=_mixed(one.probabilities, one.margins, other.margins, share),
+        n_sampled=_sampled_together(one, other),
     )
+
+
+def _sampled_together(one: TrainingStatistics, other: TrainingStatistics) -> int:
+    """Return of how many rows a sample would tell as much as both samples, each weighted by its rows."""
+    if not one.n_sampled:
+        return 0
+    n_samples = one.n_samples + other.n_samples
+    variance = sum((of.n_samples / n_samples) ** 2 / of.n_sampled for of in (one, other))
+    return min(int(1 / variance + 1e-6), n_samples)
 
 
 def _mixed(

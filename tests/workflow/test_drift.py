@@ -28,6 +28,7 @@ from rust_kmeans.workflow import (
     _statistics,
     drift,
     from_sklearn,
+    update_model,
 )
 from rust_kmeans.workflow._correction import holm
 from rust_kmeans.workflow._drift_figure import drift_figure
@@ -194,6 +195,33 @@ def test_a_distance_from_quantiles_is_never_above_that_of_all_rows_and_little_be
     assert found <= exact + 1e-12
     # Between two quantiles lies a step, and as much again is unknown at each.
     assert found >= exact - 2 * max(1 / 500, 1 / n_training) - 1e-12
+
+
+@pytest.mark.parametrize("draw", [normal, nearly_constant, discrete], ids=lambda draw: str(draw.__name__))
+def test_fresh_rows_of_the_same_kind_are_no_drift_of_an_updated_model(draw: Draw) -> None:
+    # Where many rows are equal, each update moves the distance that they have in common.
+    alarms = 0
+    for time in range(20):
+        random = np.random.default_rng(time)
+        model = fitted(draw(1000, random), 5)
+        for _ in range(2):
+            model = update_model(model, draw(700, random))
+        alarms += drift(model, draw(3000, random)).is_drift
+    assert alarms <= binom.ppf(0.999, 20, 0.05)
+
+
+def test_rows_at_another_distance_are_drift_of_an_updated_model_too() -> None:
+    random = np.random.default_rng(0)
+    model = update_model(fitted(normal(2000, random), 5), normal(1000, random))
+    table = drift(model, normal(2000, random) * 2).table
+    assert {"distance", "far rows"} <= set(table[table["verdict"] == "drift"]["test"])
+
+
+@pytest.mark.parametrize("moved", ["far", None, -1.0])
+def test_a_way_of_centers_that_is_none_counts_for_nothing(moved: Any) -> None:
+    model = replace(WINDOWED, parameters={"centers_moved": moved})
+    values = blobs(300, seed=5)
+    pd.testing.assert_frame_equal(drift(model, values).table, drift(WINDOWED, values).table)
 
 
 @pytest.mark.parametrize("n_new", [1, 2, 3, 10])

@@ -15,6 +15,7 @@ from rust_kmeans.workflow._learning import kept
 from rust_kmeans.workflow._model import ClusterModel, Prediction
 from rust_kmeans.workflow._nearest import two_nearest
 from rust_kmeans.workflow._sources import rows_of
+from rust_kmeans.workflow._update import centers_moved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,6 +143,9 @@ def drift(model: ClusterModel, table: Any, *, level: float = 0.05) -> DriftRepor
     0.4 s of that of margins, 0.1 s of the share of far rows, and 0.02 s of the share of rows that would have
     to be in another cluster for all shares to be equal. They bound what simulated fits showed to rows without
     clusters (normal, uniform, heavy-tailed; 2 to 40 columns, 2 to 100 clusters, 200 to 10,000 rows).
+
+    Distances of an updated model are partly those from earlier centers: they count as shorter or longer by as
+    much as centers have moved since.
 
     The rate is that of one call. Who looks again and again is alarmed more often; for rows looked at `m`
     times, `level / m` keeps it.
@@ -335,11 +339,14 @@ class _Tally:
             if not np.isnan(quantiles).any()
         }
         self._distances, self._less_distances = (_Column(statistics.distances, steps) for _ in range(2))
-        self._margins, self._more_margins = (_Column(statistics.margins, steps) for _ in range(2))
+        self._less_margins, self._more_margins = (_Column(statistics.margins, steps) for _ in range(2))
         # A fit pulls a center of c rows towards each of them by a part of c. Of two or more: a lone row is
         # its own center, which says nothing of how far others are.
         pulled = np.maximum(statistics.counts, 2)
         self._factors = np.where(statistics.counts > 0, (pulled - 1) / pulled, 1.0)
+        # Rows from before an update were measured from older centers. Equal rows would be a step at another
+        # distance then, so that no way is too short to count; the bound of it is rounded up.
+        self._moved = centers_moved(model) * (1 + 1e-6)
         # How free a fit is to follow its rows: numbers that are fitted to a row.
         self._freedom = np.sqrt(model.centers.size / statistics.n_samples)
 
@@ -358,11 +365,13 @@ class _Tally:
             return
         nearest = two_nearest(preparation.features(values), self._model.centers, labels)
         self._counts += np.bincount(nearest.labels, minlength=len(self._counts))
-        less = nearest.distances * self._factors[nearest.labels]
-        self._distances.add(nearest.distances)
-        self._less_distances.add(less)
-        self._margins.add(nearest.margins)
-        self._more_margins.add(nearest.margins + (nearest.distances - less))
+        fitted = nearest.distances * self._factors[nearest.labels]
+        more = nearest.margins + (nearest.distances - fitted)
+        self._distances.add(nearest.distances + self._moved)
+        self._less_distances.add(fitted - self._moved)
+        # Both centers may have moved.
+        self._less_margins.add(nearest.margins - 2 * self._moved)
+        self._more_margins.add(more + 2 * self._moved)
 
     def report(self) -> DriftReport:
         import pandas as pd
@@ -439,7 +448,7 @@ class _Tally:
             tests.append(self._far_rows())
             if self._model.n_clusters > 1:
                 allowance = _MARGIN_ALLOWANCE * self._freedom
-                margins = self._margins, self._more_margins
+                margins = self._less_margins, self._more_margins
                 tests.append(_ks("", "margin", *margins, n_sampled, if_smaller=allowance))
         left_out = statistics.n_left_out, statistics.n_samples + statistics.n_left_out
         if statistics.n_left_out + self._n_left_out:

@@ -28,8 +28,8 @@ from rust_kmeans.workflow._statistics import STEPS, StatisticsBuilder, TrainingS
 if TYPE_CHECKING:
     from rust_kmeans._data import Floats
 
-#: Centers so many times as far from zero as from each other are moved there: differences of their squares keep
-#: a millionth part less than those of float64 otherwise.
+#: Centers so many times as far from zero as from each other are moved there: differences of their squares
+#: would lose six digits and more.
 _FAR_FROM_ZERO = 1e3
 #: Estimators whose prediction is the nearest center.
 _ESTIMATORS = (SklearnKMeans, SklearnMiniBatchKMeans, KMeans, MiniBatchKMeans)

@@ -442,6 +442,17 @@ def test_a_window_may_be_used_by_many_threads() -> None:
     assert np.unique(window._values, axis=0).shape == (20, 3)
 
 
+def test_rows_that_do_not_fit_leave_a_window_as_it_was() -> None:
+    window, values = DriftWindow(WINDOWED, 50), blobs(80, seed=5)
+    prediction = WINDOWED.predict(values)
+    window.add(values, prediction)
+    before = window.report().table
+    for wrong in (values[:, :2], values[:40], values[0]):
+        with pytest.raises(WorkflowError, match="rows and labels have shapes"):
+            window.add(wrong, prediction)
+    pd.testing.assert_frame_equal(window.report().table, before)
+
+
 def test_an_empty_window_has_nothing_to_report() -> None:
     window = DriftWindow(WINDOWED)
     assert len(window) == 0

@@ -220,7 +220,19 @@ class DriftWindow:
             The columns of the model, in their units; NaN is missing.
         prediction : Prediction
             What the model has said of them.
+
+        Raises
+        ------
+        WorkflowError
+            For rows of another shape, and for a prediction of other rows. The window stays as it was.
         """
+        shapes = values.shape, prediction.labels.shape
+        if shapes != ((len(values), self._values.shape[1]), (len(values),)):
+            msg = (
+                f"rows and labels have shapes {shapes[0]} and {shapes[1]}: they must be (n_samples, "
+                f"{self._values.shape[1]}) and (n_samples,)."
+            )
+            raise WorkflowError(msg)
         rows, labels = values[-len(self._values) :], prediction.labels[-len(self._values) :]
         with self._lock:
             first = (self._n_seen + len(values) - len(rows)) % len(self._values)

@@ -115,12 +115,7 @@ def load_model(path: str | Path) -> ClusterModel:
         )
         raise ModelFileError(msg)
     manifest = envelope.get("manifest")
-    try:
-        is_whole = isinstance(manifest, dict) and envelope.get("sha256") == _digest(manifest, arrays)
-    except RecursionError:
-        # Writing JSON may stop at less depth than reading it.
-        is_whole = False
-    if not is_whole:
+    if not isinstance(manifest, dict) or not _is_whole(envelope, manifest, arrays):
         raise _damaged(path, "its checksum is another")
     try:
         model = _READERS[version](manifest, arrays)
@@ -206,6 +201,14 @@ def _envelope(path: Path, head: bytes) -> dict[str, Any]:
 
 def _damaged(path: Path, why: str) -> ModelFileError:
     return ModelFileError(f"{path} is damaged: {why}; {_AGAIN}.")
+
+
+def _is_whole(envelope: Mapping[str, Any], manifest: Mapping[str, Any], arrays: _Arrays) -> bool:
+    try:
+        return bool(envelope.get("sha256") == _digest(manifest, arrays))
+    except RecursionError:
+        # Writing JSON may stop at less depth than reading it.
+        return False
 
 
 def _digest(manifest: Mapping[str, Any], arrays: _Arrays) -> str:

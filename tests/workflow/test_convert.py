@@ -220,10 +220,32 @@ def test_the_graph_of_a_model_gives_the_same_labels_and_distances(dtype: Dtype, 
     labels, distances = session.run(["label", "scores"], {"X": new})
     expected = model.predict(new)
     np.testing.assert_array_equal(labels, expected.labels)
-    # Far from zero the product of matrices that the graph uses loses digits of small distances.
-    np.testing.assert_allclose(
-        distances, expected.distances, rtol=1e-6, atol=1e-2 if scale == "none" else 1e-6
-    )
+    np.testing.assert_allclose(distances, expected.distances, rtol=1e-9, atol=1e-9)
+
+
+def test_centers_that_lie_together_far_from_zero_keep_their_labels_elsewhere() -> None:
+    # As times in seconds do: of the squares of such numbers float64 keeps no distance between them.
+    values = blobs(500) + 1.7e9
+    none = replace(prepared(values), fill=np.full(3, np.nan), offset=np.zeros(3), divisor=np.ones(3))
+    model = fitted(values, 4, replace(none, scale="none", missing="error"))
+    expected = model.predict(values)
+    session = onnxruntime.InferenceSession(to_onnx(model), providers=["CPUExecutionProvider"])
+    labels, distances = session.run(["label", "scores"], {"X": values})
+    np.testing.assert_array_equal(labels, expected.labels)
+    np.testing.assert_allclose(distances, expected.distances, rtol=1e-6)
+    pipeline, frame = to_sklearn(model), pd.DataFrame(values, columns=model.names)
+    np.testing.assert_array_equal(pipeline.predict(frame), expected.labels)
+    np.testing.assert_allclose(pipeline.transform(frame), expected.distances, rtol=1e-6)
+    np.testing.assert_array_equal(from_sklearn(pipeline).predict(values).labels, expected.labels)
+
+
+def test_a_row_at_a_center_has_a_distance_of_about_nothing_in_the_graph() -> None:
+    values = np.repeat(np.random.default_rng(0).normal(size=(8, 7)), 20, axis=0)
+    model = fitted(values, 8)
+    session = onnxruntime.InferenceSession(to_onnx(model), providers=["CPUExecutionProvider"])
+    labels, distances = session.run(["label", "scores"], {"X": values})
+    np.testing.assert_array_equal(labels, model.predict(values).labels)
+    np.testing.assert_allclose(distances.min(axis=1), 0, atol=1e-7)
 
 
 def test_a_row_that_misses_what_it_must_not_has_no_distance_in_the_graph() -> None:

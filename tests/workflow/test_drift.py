@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, ks_2samp
 
 from rust_kmeans.workflow import (
     ClusterModel,
@@ -28,6 +28,7 @@ from rust_kmeans.workflow import (
     _statistics,
     drift,
     from_sklearn,
+    update_model,
 )
 from rust_kmeans.workflow._correction import holm
 from rust_kmeans.workflow._drift_figure import drift_figure
@@ -194,6 +195,78 @@ def test_a_distance_from_quantiles_is_never_above_that_of_all_rows_and_little_be
     assert found <= exact + 1e-12
     # Between two quantiles lies a step, and as much again is unknown at each.
     assert found >= exact - 2 * max(1 / 500, 1 / n_training) - 1e-12
+
+
+@pytest.mark.parametrize("draw", [normal, nearly_constant, discrete], ids=lambda draw: str(draw.__name__))
+def test_fresh_rows_of_the_same_kind_are_no_drift_of_an_updated_model(draw: Draw) -> None:
+    # Where many rows are equal, each update moves the distance that they have in common.
+    alarms = 0
+    for time in range(20):
+        random = np.random.default_rng(time)
+        model = fitted(draw(1000, random), 5)
+        for _ in range(2):
+            model = update_model(model, draw(700, random))
+        alarms += drift(model, draw(3000, random)).is_drift
+    assert alarms <= binom.ppf(0.999, 20, 0.05)
+
+
+def test_rows_at_another_distance_are_drift_of_an_updated_model_too() -> None:
+    random = np.random.default_rng(0)
+    model = update_model(fitted(normal(2000, random), 5), normal(1000, random))
+    table = drift(model, normal(2000, random) * 2).table
+    assert {"distance", "far rows"} <= set(table[table["verdict"] == "drift"]["test"])
+
+
+@pytest.mark.parametrize("moved", ["far", None, -1.0])
+def test_a_way_of_centers_that_is_none_counts_for_nothing(moved: Any) -> None:
+    model = replace(WINDOWED, parameters={"centers_moved": moved})
+    values = blobs(300, seed=5)
+    pd.testing.assert_frame_equal(drift(model, values).table, drift(WINDOWED, values).table)
+
+
+@pytest.mark.parametrize("n_new", [1, 2, 3, 10])
+def test_so_few_rows_that_a_distance_of_one_is_chance_are_no_drift(n_new: int) -> None:
+    # Of one row in 40 columns some value is beyond all of 100 training rows as often as not.
+    alarms = 0
+    for time in range(25):
+        random = np.random.default_rng([time, n_new])
+        model = fitted(random.normal(size=(100, 40)), 2)
+        alarms += drift(model, random.normal(size=(n_new, 40))).is_drift
+    assert alarms <= binom.ppf(0.999, 25, 0.05)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    n_training=st.integers(1, 60), n_new=st.integers(1, 60), shift=st.floats(0, 4), seed=st.integers(0, 99)
+)
+def test_a_p_value_is_never_below_the_exact_one(n_training: int, n_new: int, shift: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    exact = ks_2samp(random.normal(size=n_training), random.normal(size=n_new) + shift, method="exact")
+    if exact.pvalue > 1e-8:
+        found = _drift._p_value(exact.statistic, n_training, n_new)
+        assert found >= min(exact.pvalue, 0.2) * (1 - 1e-9)
+        assert found <= 1
+
+
+def test_the_shares_of_a_fit_of_few_rows_to_many_clusters_are_given_some_way() -> None:
+    random = np.random.default_rng(0)
+    model = fitted(heavy(200, random), 30)
+    new = heavy(2000, random)
+    table = drift(model, new).table
+    row = table[table["test"] == "cluster shares"].iloc[0]
+    training = model.statistics.counts.astype(float)
+    counts = np.bincount(model.predict(new).labels, minlength=30)
+    drawn = _drift._drawn(counts, training, 0.02 * np.sqrt(model.centers.size / 200))
+    assert row["p_value"] == _drift._psi("", "", training, drawn).p_value
+    assert row["p_value"] > _drift._psi("", "", training, counts.astype(float)).p_value
+
+
+def test_a_share_that_fitting_explains_is_taken_off_the_difference_and_no_more() -> None:
+    training, new = np.array([50.0, 30.0, 20.0]), np.array([500, 100, 400])
+    np.testing.assert_allclose(_drift._drawn(new, training, 0.0), new)
+    np.testing.assert_allclose(_drift._drawn(new, training, 0.1), [500, 200, 300])
+    np.testing.assert_allclose(_drift._drawn(new, training, 0.5), [500, 300, 200])
+    np.testing.assert_allclose(_drift._drawn(new * 0, training, 0.5), 0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -367,6 +440,17 @@ def test_a_window_may_be_used_by_many_threads() -> None:
     assert len(reports) == 4
     # Every row is whole: 25 times each of the 20.
     assert np.unique(window._values, axis=0).shape == (20, 3)
+
+
+def test_rows_that_do_not_fit_leave_a_window_as_it_was() -> None:
+    window, values = DriftWindow(WINDOWED, 50), blobs(80, seed=5)
+    prediction = WINDOWED.predict(values)
+    window.add(values, prediction)
+    before = window.report().table
+    for wrong in (values[:, :2], values[:40], values[0]):
+        with pytest.raises(WorkflowError, match="rows and labels have shapes"):
+            window.add(wrong, prediction)
+    pd.testing.assert_frame_equal(window.report().table, before)
 
 
 def test_an_empty_window_has_nothing_to_report() -> None:

@@ -157,6 +157,21 @@ def test_an_estimator_with_its_training_rows_becomes_a_model_that_tells_drift(
     assert run("drift", "new.model", "new.csv")[0] == 0
 
 
+@pytest.mark.parametrize(("suffix", "start"), [(".svg", b"<?xml"), (".pdf", b"%PDF"), (".PNG", b"\x89PNG")])
+def test_a_figure_is_of_the_kind_that_its_name_says(run: Run, suffix: str, start: bytes) -> None:
+    frame().to_csv("new.csv", index=False)
+    assert run("drift", "taxi.model", "new.csv", "--plot", f"r{suffix}")[0] in (0, 3)
+    assert Path(f"r{suffix}").read_bytes().startswith(start)
+
+
+def test_a_figure_of_another_kind_is_refused(run: Run) -> None:
+    frame().to_csv("new.csv", index=False)
+    code, _, err = run("drift", "taxi.model", "new.csv", "--plot", "r.jpg")
+    assert code == 2
+    assert "--plot is r.jpg: the name must end in .png, .svg or .pdf" in err
+    assert not Path("r.jpg").exists()
+
+
 class Exploit:
     """Its pickle leaves a trace when it is opened."""
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from rust_kmeans.workflow import _effects
+from rust_kmeans.workflow import _effects, _groups
 from rust_kmeans.workflow._correction import holm
 from rust_kmeans.workflow._groups import PROBABILITIES, Groups, grouped
 
@@ -64,6 +64,14 @@ def test_moments_and_quantiles_are_those_of_pandas(
     np.testing.assert_allclose(groups.squares / (groups.present - 1), by_cluster.var())
     for position, probability in enumerate(PROBABILITIES):
         np.testing.assert_allclose(groups.quantiles[:, :, position], by_cluster.quantile(probability))
+
+
+def test_quantiles_are_the_bits_of_numpys() -> None:
+    random = np.random.default_rng(0)
+    for size in range(1, 60):
+        for column in (random.normal(size=size), random.integers(0, 3, size) / 10, np.full(size, 0.1)):
+            column.sort()
+            np.testing.assert_array_equal(_groups._quantiles(column), np.quantile(column, PROBABILITIES))
 
 
 def test_histograms_count_every_value_between_their_edges(

@@ -22,10 +22,11 @@ from rust_kmeans.workflow import (
     describe_clusters,
     explain,
     save_model,
+    write_explanation,
     write_explanation_tables,
 )
 from rust_kmeans.workflow import _explain as module
-from rust_kmeans.workflow._cards import percent, plain
+from rust_kmeans.workflow._cards import CHOSEN, percent, plain
 from rust_kmeans.workflow._effects import CIRCULAR
 from rust_kmeans.workflow.commands._app import app
 from tests.workflow.models import blobs, fitted, prepared
@@ -256,8 +257,6 @@ def test_a_seed_draws_the_same_rows_again(model: ClusterModel, values: Values) -
     ],
 )
 def test_odd_tables_are_explained_too(centers: list[list[float]], table: Values, tmp_path: Path) -> None:
-    from rust_kmeans.workflow import write_explanation
-
     model = model_at(centers)
     found = explain(model, table)
     write_explanation(found, tmp_path / "page.html")
@@ -443,3 +442,17 @@ def test_the_command_refuses_what_is_no_model(values: Values, tmp_path: Path) ->
     np.save(tmp_path / "table.npy", values)
     result = run(tmp_path / "table.npy", tmp_path / "table.npy")
     assert isinstance(result.exception, WorkflowError)
+
+
+def test_the_command_says_what_it_left_out_and_that_clusters_prove_nothing(
+    model: ClusterModel, values: Values, tmp_path: Path
+) -> None:
+    limits = np.full(values.shape[1], np.inf)
+    limits[0] = np.nanquantile(values[:, 0], 0.9)
+    limited = replace(model, preparation=replace(model.preparation, upper=limits))
+    save_model(limited, tmp_path / "model")
+    as_table(values).to_parquet(tmp_path / "table.parquet")
+    result = run(tmp_path / "model", tmp_path / "table.parquet")
+    n_outliers = int((values[:, 0] > limits[0]).sum())
+    assert f"Left out as outliers, as in the fit: {n_outliers:,} rows with a value" in result.output
+    assert result.output.splitlines()[-1] == CHOSEN

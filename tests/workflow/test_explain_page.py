@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from rust_kmeans.workflow import Explanation, explain, write_explanation
+from rust_kmeans.workflow._cards import CHOSEN
 from rust_kmeans.workflow._effects import CIRCULAR
 from rust_kmeans.workflow._figures import BARS, GUTTER, LABEL, WIDTH, distribution, scatter
 from rust_kmeans.workflow._page import MAX_CLUSTERS, MAX_FEATURES, page
@@ -108,6 +109,11 @@ def test_the_caveat_stands_beside_each_table_of_p_values(explanation: Explanatio
         < second
         < tests.index('aria-label="Pairwise tests"')
     )
+
+
+def test_the_caveat_stands_before_the_cards(explanation: Explanation) -> None:
+    text = page(explanation)
+    assert text.index('id="clusters"') < text.index(CHOSEN) < text.index('class="cards"')
 
 
 def test_the_same_rows_make_the_same_bytes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,41 @@ def test_an_update_is_the_same_however_the_stream_is_cut(frame: pd.DataFrame, tm
         update_model(model, iter(cuts))
     with pytest.raises(WorkflowError, match="none is left"):
         update_model(model, frame[17:18])
+
+
+def test_quantiles_of_a_column_together_are_weighted_by_its_values_not_by_rows() -> None:
+    random = np.random.default_rng(0)
+    old, new = random.normal(size=(1_000, 2)), random.normal(size=(9_000, 2))
+    new[:8_100, 0] = np.nan
+    new[:, 0] += 5
+    model = fit_table(old, 2, outliers="none").model
+    merged = update_model(model, new).statistics
+    both = np.concatenate([old, new])
+    middle = np.searchsorted(merged.probabilities, 0.5)
+    for j in range(2):
+        assert merged.quantiles[j, middle] == pytest.approx(np.nanmedian(both[:, j]), abs=0.1)
+    # All rows of both were looked at.
+    assert merged.n_sampled == merged.n_samples == 10_000
+
+
+@pytest.mark.parametrize(
+    ("rows", "sampled", "together_sampled"),
+    [
+        ((1_000, 500), (1_000, 500), 1_500),
+        ((1_000_000, 1_000_000), (100_000, 100_000), 200_000),
+        # A small sample of most of the rows decides.
+        ((1_000_000, 1_000), (1_000, 1_000), 1_001),
+        ((1_000, 500), (0, 500), 0),
+    ],
+)
+def test_samples_together_tell_as_much_as_their_weights_allow(
+    rows: tuple[int, int], sampled: tuple[int, int], together_sampled: int
+) -> None:
+    statistics = fit_table(np.arange(40.0).reshape(-1, 2), 1).model.statistics
+    one, other = (
+        replace(statistics, n_samples=n, n_sampled=few) for n, few in zip(rows, sampled, strict=True)
+    )
+    assert together(one, other).n_sampled == together_sampled
 
 
 def test_statistics_of_two_tables_together_are_those_of_all_rows() -> None:

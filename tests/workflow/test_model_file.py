@@ -321,15 +321,48 @@ def test_parts_that_are_missing_or_unknown_are_refused(
         write(arrays, {key: value for key, value in manifest.items() if key != name})
         with pytest.raises(ModelFileError, match=f"a part is missing: '{name}'"):
             load_model(path)
-        several: list[Any] = [None, 1.5, [[]], {}, "x" * 10]
+        several: list[Any] = [None, 1.5, [[]], {}, "x" * 10, "x"]
         for wrong in several:
-            if (name, wrong) not in [("parameters", {}), ("outliers", "x" * 10)]:
+            if (name, wrong) not in [("parameters", {}), ("outliers", "x" * 10), ("outliers", "x")]:
                 write(arrays, {**manifest, name: wrong})
                 with pytest.raises(ModelFileError, match=re.escape(str(path))):
                     load_model(path)
     write({**arrays, "more": np.zeros(1)}, manifest)
     with pytest.raises(ModelFileError, match="there is an unknown array 'more'"):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [[0, 1 << 62], [0, 1 << 63], [0, (1 << 64) - 1], [1] * 70 + [0]],
+    ids=["big", "2^63", "2^64", "70"],
+)
+def test_an_array_without_values_of_an_impossible_shape_is_refused(tmp_path: Path, shape: list[int]) -> None:
+    save_model(small(), tmp_path / "model")
+    content = (tmp_path / "model").read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header, data = json.loads(content[8:end]), content[end:]
+    header["more"] = {"dtype": "F64", "shape": shape, "data_offsets": [len(data), len(data)]}
+    text = json.dumps(header).encode()
+    (tmp_path / "model").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    with pytest.raises(ModelFileError, match="is damaged"):
+        load_model(tmp_path / "model")
+
+
+def test_no_depth_of_a_manifest_is_more_than_a_damaged_file(tmp_path: Path) -> None:
+    save_model(small(), tmp_path / "model")
+    content = (tmp_path / "model").read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header, data = json.loads(content[8:end]), content[end:]
+    envelope = json.loads(header["__metadata__"][_model_file.KEY])
+    # Around the limit of recursion reading and writing stop at different depths.
+    for depth in (*range(850, 1000, 3), 2_000, 100_000):
+        deep = json.dumps({**envelope, "manifest": {"names": "HERE"}})
+        header["__metadata__"][_model_file.KEY] = deep.replace('"HERE"', "[" * depth + "]" * depth)
+        text = json.dumps(header).encode()
+        (tmp_path / "model").write_bytes(len(text).to_bytes(8, "little") + text + data)
+        with pytest.raises(ModelFileError, match="is damaged"):
+            load_model(tmp_path / "model")
 
 
 @pytest.mark.parametrize("n_more", range(0, 1000, 8))

@@ -19,6 +19,11 @@ MAX_TRAITS = 5
 WORDS = {"large": "much", "medium": "clearly", "small": "somewhat"}
 #: Below so many rows a card warns of its own figures.
 FEW_ROWS = 30
+#: What a reader of cards must know, as clusters are found in noise too.
+CHOSEN = (
+    "The clusters were chosen to differ in these columns: their cards describe these rows, and are no "
+    "evidence that the clusters exist."
+)
 #: Shares of missing values this far apart are worth a remark.
 MISSING_GAP = 0.25
 
@@ -107,6 +112,19 @@ def describe_clusters(explanation: Explanation) -> list[Card]:
     """
     effects = dict(tuple(explanation.effects.groupby("cluster", sort=False)))
     return [_card(explanation, cluster, effects[cluster]) for cluster in range(explanation.n_clusters)]
+
+
+def left_out(explanation: Explanation) -> list[str]:
+    """Return sentences on the rows that are in no cluster, none where all are."""
+    told = []
+    if explanation.n_outliers:
+        told.append(
+            f"Left out as outliers, as in the fit: {rows(explanation.n_outliers)} with a value outside its "
+            "limits."
+        )
+    if explanation.n_incomplete:
+        told.append(f"Left out for missing values: {rows(explanation.n_incomplete)}.")
+    return told
 
 
 def plain(value: float, spread: float) -> str:

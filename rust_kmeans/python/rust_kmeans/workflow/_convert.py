@@ -28,6 +28,9 @@ from rust_kmeans.workflow._statistics import STEPS, StatisticsBuilder, TrainingS
 if TYPE_CHECKING:
     from rust_kmeans._data import Floats
 
+#: Centers so many times as far from zero as from each other are moved there: differences of their squares
+#: would lose six digits and more.
+_FAR_FROM_ZERO = 1e3
 #: Estimators whose prediction is the nearest center.
 _ESTIMATORS = (SklearnKMeans, SklearnMiniBatchKMeans, KMeans, MiniBatchKMeans)
 _Vector = NDArray[np.float64]
@@ -47,7 +50,9 @@ def to_sklearn(model: ClusterModel) -> Pipeline:
         The steps "imputer" (if missing values are filled), "scaler" (if values are scaled) and "kmeans"; it
         takes data frames with the columns of the model. It computes in float64: where the features of the
         model are float32, a row nearer to a tie than their rounding may get the other label. The limits of
-        outliers, which decide what a fit leaves out and no label, are not in it.
+        outliers, which decide what a fit leaves out and no label, are not in it. Where centers lie together
+        far from zero, the scaler also subtracts their middle, for scikit-learn finds distances as differences
+        of squares, of which nothing would be left.
 
     Raises
     ------
@@ -71,9 +76,13 @@ def to_sklearn(model: ClusterModel) -> Pipeline:
         strategy = "mean" if of.missing == "mean" else "median"
         # Of one row, mean and median are the row.
         steps.append(("imputer", SimpleImputer(strategy=strategy).fit(row)))
-    if of.scale != "none" or (of.offset != 0).any() or (of.divisor != 1).any():
-        steps.append(("scaler", _scaler(of, row)))
-    steps.append(("kmeans", _kmeans(model)))
+    middle = _middle(model.centers)
+    if np.abs(middle).max() <= _FAR_FROM_ZERO * np.abs(model.centers - middle).max():
+        middle = np.zeros_like(middle)
+    offset = of.offset + middle * of.divisor
+    if of.scale != "none" or (offset != 0).any() or (of.divisor != 1).any():
+        steps.append(("scaler", _scaler(of, offset, row)))
+    steps.append(("kmeans", _kmeans(model, middle)))
     # Later steps get arrays, without names.
     steps[0][1].feature_names_in_ = np.array(names, dtype=object)
     return Pipeline(steps)
@@ -164,7 +173,9 @@ def to_onnx(model: ClusterModel) -> bytes:
     bytes
         The graph, serialised. Its input "X" has shape (n_samples, n_features) and type double, NaN for
         missing; its outputs are "label" (int64) and "scores", the distances to all centers (double). Features
-        are filled, scaled and rounded as in the model; distances are those of float64.
+        are filled, scaled and rounded as in the model; distances are roots of differences of squares in
+        float64, taken about the middle of the centers: a distance below 1e-8 of that between the centers
+        counts for nothing.
 
     Raises
     ------
@@ -177,13 +188,14 @@ def to_onnx(model: ClusterModel) -> bytes:
     except ModuleNotFoundError as error:
         msg = f"no module '{error.name}', which ONNX needs: pip install 'rust-kmeans[onnx]'."
         raise WorkflowError(msg) from error
-    pipeline = Pipeline([("features", _Features(model.preparation)), ("kmeans", _kmeans(model))])
+    pipeline = Pipeline([("features", _Features(model.preparation)), ("kmeans", _Nearest(model.centers))])
     graph = convert_sklearn(
         pipeline,
         name="kmeans",
         initial_types=[("X", DoubleTensorType([None, model.preparation.n_features]))],
-        custom_conversion_functions={_Features: _convert_features},
-        custom_shape_calculators={_Features: _shape_of_features},
+        custom_conversion_functions={_Features: _convert_features, _Nearest: _convert_nearest},
+        custom_shape_calculators={_Features: _shape_of_features, _Nearest: _shape_of_nearest},
+        custom_parsers={_Nearest: _parse_nearest},
     )
     graph.doc_string = f"rust_kmeans model {model.model_id}, columns: {', '.join(model.names)}"
     content: bytes = graph.SerializeToString()
@@ -194,24 +206,30 @@ def _name(step: object) -> str:
     return type(step).__name__
 
 
-def _scaler(of: Preparation, row: _Vector) -> StandardScaler | RobustScaler:
+def _middle(centers: Floats) -> _Vector:
+    """Return what lies amid the centers."""
+    middle: _Vector = centers.mean(axis=0, dtype=np.float64)
+    return middle
+
+
+def _scaler(of: Preparation, offset: _Vector, row: _Vector) -> StandardScaler | RobustScaler:
     """Return the scaler that subtracts the offset and divides by the divisor, in this order as we do."""
     if of.scale == "standard":
         scaler = StandardScaler().fit(row)
-        scaler.mean_, scaler.scale_, scaler.var_ = of.offset.copy(), of.divisor.copy(), of.divisor**2
+        scaler.mean_, scaler.scale_, scaler.var_ = offset.copy(), of.divisor.copy(), of.divisor**2
         return scaler
     scaler = RobustScaler().fit(row)
-    scaler.center_, scaler.scale_ = of.offset.copy(), of.divisor.copy()
+    scaler.center_, scaler.scale_ = offset.copy(), of.divisor.copy()
     return scaler
 
 
-def _kmeans(model: ClusterModel) -> SklearnKMeans:
-    """Return scikit-learn's estimator with our centers, in float64."""
+def _kmeans(model: ClusterModel, middle: _Vector) -> SklearnKMeans:
+    """Return scikit-learn's estimator with our centers less their middle, in float64."""
     k, d = model.centers.shape
     # Fitted to rows that are apart, for all that a fitted one has; then ours takes their place.
     apart = np.tile(np.arange(k, dtype=np.float64)[:, np.newaxis], (1, d))
     kmeans = SklearnKMeans(k, init=apart, n_init=1, max_iter=1).fit(apart)
-    kmeans.cluster_centers_ = np.ascontiguousarray(model.centers, dtype=np.float64)
+    kmeans.cluster_centers_ = np.ascontiguousarray(model.centers - middle, dtype=np.float64)
     kmeans.set_params(init="k-means++", max_iter=300)
     kmeans.inertia_ = model.parameters.get("inertia", np.nan)
     kmeans.n_iter_ = model.parameters.get("n_iter", 0)
@@ -340,10 +358,57 @@ class _Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         self.preparation = preparation
 
 
+class _Nearest(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """Labels and distances, as a step that can be converted."""
+
+    def __init__(self, centers: Floats) -> None:
+        self.centers = centers
+
+
 def _shape_of_features(operator: Any) -> None:  # noqa: ANN401  # skl2onnx ships no types
     from skl2onnx.common.data_types import DoubleTensorType
 
     operator.outputs[0].type = DoubleTensorType([None, operator.raw_operator.preparation.n_features])
+
+
+def _parse_nearest(scope: Any, step: _Nearest, inputs: list[Any], **_options: Any) -> Any:  # noqa: ANN401
+    """Tell skl2onnx what comes out of the step."""
+    from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType
+
+    operator = scope.declare_local_operator("RustKmeansNearest", step)
+    operator.inputs = inputs
+    operator.outputs.append(scope.declare_local_variable("label", Int64TensorType([None])))
+    operator.outputs.append(
+        scope.declare_local_variable("scores", DoubleTensorType([None, len(step.centers)]))
+    )
+    return operator.outputs
+
+
+def _shape_of_nearest(operator: Any) -> None:  # noqa: ANN401
+    """Leave the shapes as they were declared."""
+
+
+class _Graph:
+    """Writes nodes of a graph."""
+
+    def __init__(self, scope: Any, container: Any) -> None:  # noqa: ANN401
+        self._scope, self._container = scope, container
+
+    def node(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:  # noqa: ANN401
+        """Add a node; return the name of what it gives."""
+        output = output or str(self._scope.get_unique_variable_name(kind.lower()))
+        name = self._scope.get_unique_operator_name(kind)
+        self._container.add_node(kind, list(inputs), output, name=name, **attributes)
+        return output
+
+    def constant(self, name: str, array: NDArray[Any]) -> str:
+        """Add numbers; return their name."""
+        from onnx import TensorProto
+
+        variable: str = self._scope.get_unique_variable_name(name)
+        kind = TensorProto.DOUBLE if array.dtype == np.float64 else TensorProto.INT64
+        self._container.add_initializer(variable, kind, list(array.shape), array.ravel().tolist())
+        return variable
 
 
 def _convert_features(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
@@ -352,32 +417,39 @@ def _convert_features(scope: Any, operator: Any, container: Any) -> None:  # noq
 
     of: Preparation = operator.raw_operator.preparation
     value: str = operator.inputs[0].full_name
-
-    def node(kind: str, *inputs: str, **attributes: int) -> str:
-        output: str = scope.get_unique_variable_name(kind.lower())
-        container.add_node(
-            kind, list(inputs), output, name=scope.get_unique_operator_name(kind), **attributes
-        )
-        return output
-
-    def constant(name: str, array: _Vector) -> str:
-        variable: str = scope.get_unique_variable_name(name)
-        container.add_initializer(variable, TensorProto.DOUBLE, [1, len(array)], array.tolist())
-        return variable
-
+    graph = _Graph(scope, container)
     if not np.isnan(of.fill).all():
-        value = node(
-            "Where", node("IsNaN", value, op_version=13), constant("fill", of.fill), value, op_version=9
-        )
-    value = node("Sub", value, constant("offset", of.offset), op_version=14)
-    value = node("Div", value, constant("divisor", of.divisor), op_version=14)
+        missing = graph.node("IsNaN", value, op_version=13)
+        value = graph.node("Where", missing, graph.constant("fill", of.fill[None]), value, op_version=9)
+    value = graph.node("Sub", value, graph.constant("offset", of.offset[None]), op_version=14)
+    value = graph.node("Div", value, graph.constant("divisor", of.divisor[None]), op_version=14)
     if of.dtype == "float32":
-        value = node("Cast", value, to=TensorProto.FLOAT, op_version=13)
-        value = node("Cast", value, to=TensorProto.DOUBLE, op_version=13)
-    container.add_node(
-        "Identity",
-        value,
-        operator.outputs[0].full_name,
-        name=scope.get_unique_operator_name("features"),
-        op_version=14,
+        value = graph.node("Cast", value, to=TensorProto.FLOAT, op_version=13)
+        value = graph.node("Cast", value, to=TensorProto.DOUBLE, op_version=13)
+    graph.node("Identity", value, output=operator.outputs[0].full_name, op_version=14)
+
+
+def _convert_nearest(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
+    """Write the nodes that find distances to all centers and the least of them.
+
+    A square that rounding has made negative is none; what is missing stays NaN, which a maximum would lose.
+    """
+    centers: Floats = operator.raw_operator.centers
+    middle = _middle(centers)
+    moved = centers.astype(np.float64) - middle
+    graph = _Graph(scope, container)
+    rows = graph.node(
+        "Sub", operator.inputs[0].full_name, graph.constant("middle", middle[None]), op_version=14
     )
+    products = graph.node("MatMul", rows, graph.constant("centers", -2.0 * moved.T), op_version=13)
+    of_centers = graph.constant("squares", np.square(moved).sum(axis=1)[None])
+    squares = graph.node("Add", products, of_centers, op_version=14)
+    axis = graph.constant("axis", np.array([1]))
+    of_rows = graph.node("ReduceSumSquare", rows, axis, keepdims=1, op_version=18)
+    squares = graph.node("Add", squares, of_rows, op_version=14)
+    zero = graph.constant("zero", np.zeros(1))
+    negative = graph.node("Less", squares, zero, op_version=13)
+    squares = graph.node("Where", negative, zero, squares, op_version=9)
+    label, scores = (output.full_name for output in operator.outputs)
+    graph.node("ArgMin", squares, output=label, axis=1, keepdims=0, op_version=13)
+    graph.node("Sqrt", squares, output=scores, op_version=13)

@@ -108,11 +108,24 @@ def grouped(values: NDArray[np.float64], labels: NDArray[np.int32], n_clusters: 
             if not cell.size:
                 continue
             present[cluster, feature] = cell.size
-            quantiles[cluster, feature] = np.quantile(cell, PROBABILITIES)
+            quantiles[cluster, feature] = _quantiles(cell)
             means[cluster, feature], squares[cluster, feature] = _moments(cell)
             bars = np.diff(_positions(cell, of_column))
             histograms[cluster, feature, : bars.size] = bars
     return Groups(counts, present, means, squares, quantiles, edges, histograms)
+
+
+def _quantiles(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the quantiles of sorted values: the bits of `numpy.quantile`, which takes far longer for few."""
+    places = np.array(PROBABILITIES) * (ascending.size - 1)
+    below = places.astype(np.intp)
+    low, high = ascending[below], ascending[np.minimum(below + 1, ascending.size - 1)]
+    share = places - below
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = high - low
+        # From the nearer end, so that no rounding leaves the range.
+        found: NDArray[np.float64] = np.where(share < 0.5, low + step * share, high - step * (1 - share))
+    return np.where(share == 0, low, found)
 
 
 def _moments(ascending: NDArray[np.float64]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +115,7 @@ def load_model(path: str | Path) -> ClusterModel:
         )
         raise ModelFileError(msg)
     manifest = envelope.get("manifest")
-    if not isinstance(manifest, dict) or envelope.get("sha256") != _digest(manifest, arrays):
+    if not isinstance(manifest, dict) or not _is_whole(envelope, manifest, arrays):
         raise _damaged(path, "its checksum is another")
     try:
         model = _READERS[version](manifest, arrays)
@@ -154,7 +154,11 @@ def _read(path: Path) -> tuple[dict[str, Any], _Arrays]:
         dtype = _DTYPES.get(part["dtype"])
         if dtype is None:
             raise _damaged(path, f"its array '{name}' has dtype {part['dtype']}")
-        array = np.frombuffer(part["data"], dtype=dtype).reshape(part["shape"])
+        try:
+            array = np.frombuffer(part["data"], dtype=dtype).reshape(part["shape"])
+        except (ValueError, OverflowError) as error:
+            # No values, but a side longer than any array's, or more sides than any array has.
+            raise _damaged(path, f"its array '{name}' has an impossible shape") from error
         arrays[name] = array.astype(dtype.newbyteorder("="))
     return envelope, arrays
 
@@ -197,6 +201,14 @@ def _envelope(path: Path, head: bytes) -> dict[str, Any]:
 
 def _damaged(path: Path, why: str) -> ModelFileError:
     return ModelFileError(f"{path} is damaged: {why}; {_AGAIN}.")
+
+
+def _is_whole(envelope: Mapping[str, Any], manifest: Mapping[str, Any], arrays: _Arrays) -> bool:
+    try:
+        return bool(envelope.get("sha256") == _digest(manifest, arrays))
+    except RecursionError:
+        # Writing JSON may stop at less depth than reading it.
+        return False
 
 
 def _digest(manifest: Mapping[str, Any], arrays: _Arrays) -> str:
@@ -265,7 +277,7 @@ def _read_1(manifest: dict[str, Any], arrays: _Arrays) -> ClusterModel:
     """Return the model of a file of version 1 of the format, as far as all parts are there."""
     try:
         of_preparation: dict[str, Any] = {
-            "names": tuple(manifest["names"]),
+            "names": _names(manifest["names"]),
             **{name: arrays.pop(name) for name in _PREPARATION},
             **{name: manifest[name] for name in ("dtype", "scale", "missing", "outliers")},
         }
@@ -282,6 +294,12 @@ def _read_1(manifest: dict[str, Any], arrays: _Arrays) -> ClusterModel:
         msg = f"there is an unknown array '{min(arrays)}'; {_AGAIN}."
         raise WorkflowError(msg)
     return model
+
+
+def _names(names: object) -> tuple[str, ...]:
+    """Return names from JSON; a text is also made of texts, its letters."""
+    _require(isinstance(names, list), "names are no list")
+    return tuple(cast("list[str]", names))
 
 
 _READERS: dict[int, Callable[[dict[str, Any], _Arrays], ClusterModel]] = {1: _read_1}

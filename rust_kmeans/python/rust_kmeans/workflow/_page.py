@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rust_kmeans.workflow import _figures
-from rust_kmeans.workflow._cards import Card, describe_clusters, percent, plain, rows
+from rust_kmeans.workflow._cards import CHOSEN, Card, describe_clusters, left_out, percent, plain, rows
 from rust_kmeans.workflow._effects import CIRCULAR, CONFIDENCE, LARGE, MEDIUM, SMALL
 from rust_kmeans.workflow._explain import MAX_TESTS, Explanation
 from rust_kmeans.workflow._files import write_bytes
@@ -102,14 +102,7 @@ def _claim(explanation: Explanation) -> str:
 
 def _details(explanation: Explanation) -> list[str]:
     """Return what is not in the figures, as sentences."""
-    told = []
-    if explanation.n_outliers:
-        told.append(
-            f"Left out as outliers, as in the fit: {rows(explanation.n_outliers)} with a value outside its "
-            "limits."
-        )
-    if explanation.n_incomplete:
-        told.append(f"Left out for missing values: {rows(explanation.n_incomplete)}.")
+    told = left_out(explanation)
     empty = np.flatnonzero(explanation.groups.counts == 0).tolist()
     if empty:
         listed = ", ".join(map(str, empty[:MAX_CLUSTERS])) + (", ..." if len(empty) > MAX_CLUSTERS else "")
@@ -135,7 +128,8 @@ def _cards_section(explanation: Explanation, clusters: Sequence[int]) -> str:
         "somewhat are large, medium and small effects."
     )
     items = [_card(described[one], counts[one] / counts.sum()) for one in ordered]
-    return f'<p class="note">{note}</p><div class="cards">{"".join(items)}</div>'
+    care = f'<p class="care">{CHOSEN}</p>' if explanation.n_clusters > 1 else ""
+    return f'<p class="note">{note}</p>{care}<div class="cards">{"".join(items)}</div>'
 
 
 def _card(card: Card, share: float) -> str:

@@ -18,6 +18,9 @@ from rust_kmeans.workflow._sources import Progress
 from rust_kmeans.workflow._statistics import StatisticsBuilder, TrainingStatistics
 from rust_kmeans.workflow._tables import iter_table, values_of
 
+#: The parameter of a model that `centers_moved` returns.
+_MOVED = "centers_moved"
+
 
 def update_model(
     model: ClusterModel,
@@ -61,8 +64,9 @@ def update_model(
     -----
     The steps are those of `MiniBatchKMeans.partial_fit`, from the model's centers and counts, without
     reassignment, so that a label goes on meaning the same. Quantiles of old and new rows together follow from
-    the quantiles of each, weighted by their rows. What the new rows were assigned to under older centers than
-    the last is not looked at again.
+    the quantiles of each, weighted by their rows. What the old rows were assigned to, and how far they were
+    from centers as these were then, is not looked at again: how far centers have moved since is kept as the
+    parameter "centers_moved", for `drift` to allow for.
 
     Examples
     --------
@@ -99,7 +103,26 @@ def update_model(
     # These were of the first fit alone.
     parameters = {key: value for key, value in model.parameters.items() if key not in ("inertia", "n_iter")}
     parameters["n_updates"] = int(parameters.get("n_updates", 0)) + 1
+    way = _way(model.centers, learner.cluster_centers_, statistics.counts)
+    parameters[_MOVED] = centers_moved(model) + way
     return ClusterModel(learner.cluster_centers_, model.preparation, statistics, parameters)
+
+
+def centers_moved(model: ClusterModel) -> float:
+    """Return how far centers have moved since the first distances in the statistics, in units of features.
+
+    Parameters
+    ----------
+    model : ClusterModel
+        Of `fit_table` (0) or `update_model` (summed over the updates).
+
+    Returns
+    -------
+    float
+        Those of a hundredth of the rows may have moved farther.
+    """
+    moved = model.parameters.get(_MOVED, 0.0)
+    return max(float(moved), 0.0) if isinstance(moved, int | float) else 0.0
 
 
 def together(one: TrainingStatistics, other: TrainingStatistics) -> TrainingStatistics:
@@ -117,6 +140,7 @@ def together(one: TrainingStatistics, other: TrainingStatistics) -> TrainingStat
     """
     n_samples = one.n_samples + other.n_samples
     share = other.n_samples / n_samples
+    present = [of.n_samples * (1 - of.missing) for of in (one, other)]
     counts = one.counts + other.counts
     weight = np.divide(other.counts, counts, out=np.zeros(len(counts)), where=counts > 0)[:, None]
     means = np.where(one.counts[:, None] == 0, other.means, one.means + weight * (other.means - one.means))
@@ -132,8 +156,8 @@ def together(one: TrainingStatistics, other: TrainingStatistics) -> TrainingStat
         n_left_out=one.n_left_out + other.n_left_out,
         quantiles=np.array(
             [
-                _mixed(one.probabilities, old, new, share)
-                for old, new in zip(one.quantiles, other.quantiles, strict=True)
+                _mixed(one.probabilities, old, new, n_new / max(n_old + n_new, 1.0))
+                for old, new, n_old, n_new in zip(one.quantiles, other.quantiles, *present, strict=True)
             ]
         ),
         missing=(1 - share) * one.missing + share * other.missing,
@@ -142,7 +166,25 @@ def together(one: TrainingStatistics, other: TrainingStatistics) -> TrainingStat
         deviations=deviations,
         distances=_mixed(one.probabilities, one.distances, other.distances, share),
         margins=_mixed(one.probabilities, one.margins, other.margins, share),
+        n_sampled=_sampled_together(one, other),
     )
+
+
+def _way(old: NDArray[Any], new: NDArray[Any], counts: NDArray[np.int64]) -> float:
+    """Return how far centers are from where they were, but for those of a hundredth of the rows."""
+    ways = np.sqrt(np.square(new.astype(np.float64) - old).sum(axis=1))
+    order = np.argsort(ways)
+    reached = np.cumsum(counts[order])
+    return float(ways[order[np.searchsorted(reached, 0.99 * reached[-1])]])
+
+
+def _sampled_together(one: TrainingStatistics, other: TrainingStatistics) -> int:
+    """Return of how many rows a sample would tell as much as both samples, each weighted by its rows."""
+    if not one.n_sampled:
+        return 0
+    n_samples = one.n_samples + other.n_samples
+    variance = sum((of.n_samples / n_samples) ** 2 / of.n_sampled for of in (one, other))
+    return min(int(1 / variance + 1e-6), n_samples)
 
 
 def _mixed(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.table import Table
 
+from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow.commands._console import console
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 #: What the command ends with if rows have drifted; 2 is a mistake of the user.
 DRIFT: Final = 3
+_PLOTS = (".png", ".svg", ".pdf")
 
 
 def drift(
@@ -35,7 +37,8 @@ def drift(
         Path | None, typer.Option("--csv", help="Write the table of tests to this file.", show_default=False)
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw quantiles and shares: .png.", show_default=False)
+        Path | None,
+        typer.Option("--plot", help="Draw quantiles and shares: .png, .svg or .pdf.", show_default=False),
     ] = None,
 ) -> None:
     """Compare new rows with the training rows; end with 0 for no drift and with 3 for drift."""
@@ -44,6 +47,9 @@ def drift(
     from rust_kmeans.workflow._files import write_bytes
     from rust_kmeans.workflow._model_file import load_model
 
+    if plot is not None and plot.suffix.lower() not in _PLOTS:
+        msg = f"--plot is {plot}: the name must end in {', '.join(_PLOTS[:-1])} or {_PLOTS[-1]}."
+        raise WorkflowError(msg)
     report = compare(load_model(model), table, level=level)
     if json_file is not None:
         write_bytes(json_file, (json.dumps(report.to_dict(), indent=2) + "\n").encode())
@@ -53,7 +59,7 @@ def drift(
         from rust_kmeans.workflow._drift_figure import drift_figure
 
         image = io.BytesIO()
-        drift_figure(report).savefig(image, format="png", dpi=120)
+        drift_figure(report).savefig(image, format=plot.suffix[1:].lower(), dpi=120)
         write_bytes(plot, image.getvalue())
     _print(report)
     for path in (json_file, csv_file, plot):

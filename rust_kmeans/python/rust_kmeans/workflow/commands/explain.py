@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rust_kmeans.workflow._cards import describe_clusters
+from rust_kmeans.workflow._cards import CHOSEN, describe_clusters, left_out
 from rust_kmeans.workflow._explain import explain as explain_clusters
 from rust_kmeans.workflow._explain import write_explanation_tables
 from rust_kmeans.workflow._model_file import load_model
@@ -36,6 +36,9 @@ def explain(
     explanation = explain_clusters(load_model(model), table, random_state=seed)
     for card in describe_clusters(explanation):
         printer.print(card.text, markup=False, soft_wrap=whole)
+    chosen = [CHOSEN] if explanation.n_clusters > 1 else []
+    for sentence in (*left_out(explanation), *chosen):
+        printer.print(sentence, markup=False, soft_wrap=whole)
     is_page = out is not None and out.suffix.lower() in {".html", ".htm"}
     folders = {folder for folder in (None if is_page else out, csv) if folder is not None}
     written = [path for folder in sorted(folders) for path in write_explanation_tables(explanation, folder)]

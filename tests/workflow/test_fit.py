@@ -147,6 +147,21 @@ def test_auto_finds_the_number_of_clusters_and_says_how_sure_that_is() -> None:
     assert "choose k" in fitted.seconds
 
 
+def test_auto_sees_every_group_of_a_table_in_which_groups_take_turns(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    turn = np.arange(200_000) % 4
+    frame = pd.DataFrame({"x": random.normal(turn * 20), "y": random.normal(turn % 2 * 20)})
+    fitted = fit_table(frame)
+    assert fitted.model.n_clusters == 4
+    said = [str(decision) for decision in fitted.decisions]
+    assert "clustered: k is chosen by 100,000 of 200,000 rows, drawn at random" in said
+    assert any(line.startswith("clustered: k = 4, sure") for line in said)
+    frame.to_parquet(tmp_path / "t.parquet")
+    in_parts = fit_table(tmp_path / "t.parquet", stream=True)
+    assert [str(decision) for decision in in_parts.decisions][1:] == said
+    assert_same(fitted, in_parts)
+
+
 def test_progress_tells_each_pass_and_its_rows(frame: pd.DataFrame, tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "t.parquet")
     told: list[tuple[str, int, int | None]] = []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 UnusableName = Literal["drop", "error"]
 DtypeName = Literal["float32", "float64"]
+Floating = TypeVar("Floating", np.float32, np.float64)
 
 SCALES: tuple[ScaleName, ...] = ("standard", "minmax", "robust", "none")
 MISSING: tuple[MissingName, ...] = ("mean", "median", "drop", "error")
@@ -154,6 +155,38 @@ def kept(preparation: Preparation, values: NDArray[np.float64]) -> NDArray[np.bo
         # As in most parts; to look at each row takes longer than at all of them.
         return np.ones(len(values), dtype=np.bool_)
     return ~np.asarray(bad.any(axis=1))
+
+
+def drawn(parts: Iterable[NDArray[Floating]], n_rows: int, most: int, random_state: int) -> NDArray[Floating]:
+    """Return rows that come in parts: all, or of more than `most` so many drawn at random.
+
+    Every so-many-th row would not do: tables in which groups take turns would show one of them.
+
+    Parameters
+    ----------
+    parts : iterable of ndarray of shape (n, n_features)
+        The rows, at least one part.
+    n_rows : int
+        How many rows there are in all parts.
+    most : int
+        How many to return at most; 0 for all.
+    random_state : int
+        Which rows are drawn.
+
+    Returns
+    -------
+    ndarray of shape (min(n_rows, most), n_features), dtype of `parts`
+        The rows in their order: the same ones however they come in parts.
+    """
+    chosen = np.arange(n_rows)
+    if 0 < most < n_rows:
+        chosen = np.sort(np.random.default_rng(random_state).choice(n_rows, most, replace=False))
+    found, first = [], 0
+    for part in parts:
+        start, stop = np.searchsorted(chosen, (first, first + len(part)))
+        found.append(part[chosen[start:stop] - first])
+        first += len(part)
+    return np.concatenate(found)
 
 
 def learn(source: Source, options: Options, progress: Progress) -> Learned:

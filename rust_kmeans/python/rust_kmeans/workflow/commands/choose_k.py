@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -130,19 +129,11 @@ def _numbers(k: str) -> list[int]:
 
 def _features(source: Source, learned: Learned, most: int, seed: int) -> Floats:
     """Return the features of the rows that are clustered, or of so many of them drawn at random."""
-    from rust_kmeans.workflow._learning import kept
+    from rust_kmeans.workflow._learning import drawn, kept
 
     preparation = learned.preparation
-    drawn = np.arange(learned.n_kept)
-    if most and learned.n_kept > most:
-        drawn = np.sort(np.random.default_rng(seed).choice(learned.n_kept, most, replace=False))
-    found, first = [], 0
-    for values in source.values(preparation.names):
-        rows = np.flatnonzero(kept(preparation, values))
-        start, stop = np.searchsorted(drawn, (first, first + len(rows)))
-        found.append(preparation.features(values[rows[drawn[start:stop] - first]]))
-        first += len(rows)
-    return np.concatenate(found)
+    rows = (values[kept(preparation, values)] for values in source.values(preparation.names))
+    return preparation.features(drawn(rows, learned.n_kept, most, seed))
 
 
 def _print_criteria(out: Console, choice: ChoiceOfK) -> None:

@@ -80,17 +80,19 @@ def _rows(
 ) -> tuple[Floats, NDArray[Any] | None, int]:
     """Return features of the rows that a fit would keep, their classes, and how many rows are left out."""
     from rust_kmeans.workflow._learning import kept
-    from rust_kmeans.workflow._tables import iter_table, values_of
+    from rust_kmeans.workflow._tables import iter_table, read_table, values_of
 
     preparation = model.preparation
-    columns = list(dict.fromkeys([*preparation.names, *([] if labels is None else [labels])]))
+    # At once: in parts, what is written as 1 would be a number in one and text in another.
+    column = None if labels is None else read_table(table, [labels])[labels]
     features, classes, n_rows, n_kept = [], [], 0, 0
-    for part in iter_table(table, columns):
+    for part in iter_table(table, preparation.names):
         values = values_of(part, preparation.names)
         good = kept(preparation, values)
-        if labels is not None:
-            good &= part[labels].notna().to_numpy()
-            classes.append(part[labels].to_numpy(dtype=object)[good])
+        if column is not None:
+            known = column.iloc[n_rows : n_rows + len(part)]
+            good &= known.notna().to_numpy()
+            classes.append(known.to_numpy(dtype=object)[good])
         features.append(preparation.features(values[good]))
         n_rows, n_kept = n_rows + len(good), n_kept + int(good.sum())
         told("reading", n_rows, None)

@@ -92,6 +92,7 @@ def test_a_folder_of_parquet_files_is_one_table_with_the_columns_of_its_folders(
         ("a\tb\n1.5\t2\n2.5\t3\n", "columns are separated by a tab"),
         ('"a"|"b"\n1.5|2\n2.5|3\n', "columns are separated by '|'"),
         ("a,b\n1.5,2\n2.5,3\n", None),
+        ('a,b\n"1,5",2\n"2,5",3\n', "numbers have a decimal comma"),
     ],
 )
 def test_how_a_csv_file_is_written_is_found_and_said(tmp_path: Path, text: str, said: str | None) -> None:
@@ -108,6 +109,57 @@ def test_a_csv_file_whose_first_line_has_numbers_has_no_names(tmp_path: Path) ->
     assert "named x0" in str(how_it_is_read(path))
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "said"),
+    [
+        ("1,5;2,5;3,5\n2,5;3,5;4,5\n", ["x0", "x1", "x2"], "the first line holds numbers"),
+        ("price, EUR;size, m;tax, %\n1,5;2,5;3,5\n2,5;3,5;4,5\n", ["price, EUR", "size, m", "tax, %"], None),
+        ("price; EUR,size; m,tax\n1.5,2.5,3.5\n2.5,3.5,4.5\n", ["price; EUR", "size; m", "tax"], None),
+    ],
+)
+def test_a_comma_in_names_or_numbers_is_no_separator_where_another_cuts_all_lines_alike(
+    tmp_path: Path, text: str, names: list[str], said: str | None
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    table = read_table(path)
+    assert list(table.columns) == names
+    np.testing.assert_array_equal(table.to_numpy(), [[1.5, 2.5, 3.5], [2.5, 3.5, 4.5]])
+    assert (said or "") in (how_it_is_read(path) or "")
+
+
+def test_quoted_thousands_are_no_fractions(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('a,b\n"1,000",2\n"2,000",3\n')
+    assert how_it_is_read(path) is None
+    assert read_table(path)["a"].tolist() == ["1,000", "2,000"]
+
+
+def test_a_first_line_with_a_number_is_taken_for_names_and_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "iris.csv"
+    path.write_text("5.1,3.5,setosa\n4.9,3.0,setosa\n")
+    assert how_it_is_read(path) == "the first line is taken for names, though '5.1' is a number"
+
+
+def test_text_that_is_not_in_utf_8_is_taken_for_windows_1252_and_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("Größe,Ort\n1,Köln\n2,Zürich\n".encode("latin-1"))
+    assert read_table(path).to_dict("list") == {"Größe": [1, 2], "Ort": ["Köln", "Zürich"]}
+    assert how_it_is_read(path) == "text is not in UTF-8, and is taken for Windows-1252"
+
+
+@pytest.mark.parametrize("name", ["T.CSV", "T.CSV.GZ", "T.PARQUET", "T.NPY"])
+def test_a_name_in_capitals_is_as_good(frame: pd.DataFrame, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    numbers = frame[["size", "count"]]
+    if name == "T.NPY":
+        with path.open("wb") as file:
+            np.save(file, numbers.to_numpy())
+    else:
+        write_table(path, [numbers])
+    np.testing.assert_array_equal(read_table(path).to_numpy(), numbers.to_numpy())
+
+
 def test_a_csv_file_may_have_a_byte_order_mark_a_column_without_a_name_and_lines_in_quotes(
     tmp_path: Path,
 ) -> None:
@@ -122,7 +174,7 @@ def test_a_csv_file_may_have_a_byte_order_mark_a_column_without_a_name_and_lines
     [
         ("t.csv", b"", "is empty"),
         ("t.csv", b"\xff\xfea\x00,\x00b\x00", "UTF-16"),
-        ("t.csv", b"a,b\n\xe9\xe8,1\n", "utf-8"),
+        ("t.csv", b"a,b\n" + b"1,2\n" * 20_000 + b"\xe9\xe8,1\n", "save it as UTF-8"),
         ("t.csv", b"a,b\n1,2,3\n", "names for 2 columns and 3 columns"),
         ("t.csv", b"a,b\n1,2\n1,2,3\n", "line 3"),
         ("t.csv", b"a,b,a\n1,2,3\n", "several columns named 'a'"),

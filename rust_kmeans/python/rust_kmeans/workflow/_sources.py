@@ -162,7 +162,7 @@ def partitioned(path: PathLike) -> Partitioned:
         return Partitioned(dd.from_map(read_piece, pieces, meta=read_piece(pieces[0]).iloc[:0]))
     options = csv_options(path)
     names = options.pop("names")
-    is_plain = not str(path).endswith(COMPRESSED)
+    is_plain = not str(path).endswith(tuple(COMPRESSED))
     # Only of whole lines of a file that is not compressed can parts be read.
     blocks = {} if is_plain else {"blocksize": None}
     try:

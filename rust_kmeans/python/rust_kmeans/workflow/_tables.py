@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import io
@@ -29,7 +30,7 @@ Kind = Literal["numbers", "text", "dates", "categories", "nothing", "objects"]
 PathLike = str | Path
 
 CSV = (".csv", ".tsv", ".txt")
-COMPRESSED = (".gz", ".bz2", ".zst")
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 PARQUET = (".parquet", ".pq")
 #: Rows of a part of a table that is read in parts.
 PART_ROWS = 1 << 16
@@ -37,7 +38,9 @@ PART_ROWS = 1 << 16
 _CACHED_ROWS = 1 << 10
 # Enough of a CSV file to see how it is written.
 _HEAD_BYTES = 1 << 16
-_SEPARATORS = (",", ";", "\t", "|")
+# Of those that cut lines equally well the first: a comma may be that of decimals.
+_SEPARATORS = ("\t", "|", ";", ",")
+_UTF_8 = "utf-8"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 # A CSV file in memory takes some such multiple of what it takes compressed.
 _COMPRESSION = 4
@@ -68,7 +71,8 @@ def read_table(path: PathLike, columns: Sequence[str] | None = None) -> pd.DataF
     path : str or Path
         A CSV file (``.csv``, ``.tsv``, ``.txt``, also compressed: ``.csv.gz``), a Parquet file or a folder of
         such, or a ``.npy`` file of a matrix. Of a CSV file the separator (comma, semicolon, tab or bar), a
-        decimal comma and whether its first line has names are found by a look at its start.
+        decimal comma, whether its first line has names, and whether text is in UTF-8 (or in Windows-1252) are
+        found by a look at its start.
     columns : sequence of str, default=None
         The columns to read, in this order; None for all. Those of a matrix, and of a CSV file whose first
         line has numbers only, are named "x0", "x1", ...
@@ -120,9 +124,9 @@ def iter_table(
     """
     file = Path(path)
     with _naming(file):
-        if file.suffix == ".npy":
+        if _suffix(file) == ".npy":
             yield from _npy(file, columns, n_rows)
-        elif file.suffix in PARQUET or file.is_dir():
+        elif _is_parquet(file):
             yield from _parquet(file, columns, n_rows)
         elif _is_csv(file):
             yield from _csv(file, columns, n_rows)
@@ -157,10 +161,10 @@ def write_table(path: PathLike, parts: Iterable[pd.DataFrame]) -> None:
     tables = (pa.Table.from_pandas(part, preserve_index=False) for part in parts)
     first = next(tables)
     with written_beside(file) as beside, ExitStack() as open_files:
-        if file.suffix in PARQUET:
+        if _suffix(file) in PARQUET:
             writer = open_files.enter_context(parquet.ParquetWriter(beside, first.schema))
         else:
-            compression = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}.get(file.suffix)
+            compression = COMPRESSED.get(_suffix(file))
             sink = open_files.enter_context(pa.output_stream(str(beside), compression=compression))
             # Arrow puts names in quotes even where nothing needs them.
             names = io.StringIO()
@@ -183,8 +187,7 @@ def check_writable(path: PathLike) -> None:
         For a file of another kind, or in a folder that is not there.
     """
     file = Path(path)
-    suffixes = [suffix for suffix in file.suffixes[-2:] if suffix not in COMPRESSED]
-    if file.suffix not in PARQUET and suffixes[-1:] != [".csv"]:
+    if _suffix(file) not in PARQUET and _suffix_inside(file) != ".csv":
         msg = f"{file} cannot be written: its name must end in .csv, .csv.gz or .parquet."
         raise WorkflowError(msg)
     check_folder(file)
@@ -208,13 +211,13 @@ def bytes_of(path: PathLike) -> int:
     """Return about how many bytes the numbers of a file take in memory, 8 each."""
     file = Path(path)
     with _naming(file):
-        if file.suffix in PARQUET or file.is_dir():
+        if _is_parquet(file):
             data = _dataset(file)
             return int(data.count_rows()) * len(_names_in(data)) * 8
-        if file.suffix == ".npy":
+        if _suffix(file) == ".npy":
             return _mapped(file).size * 8
         size = file.stat().st_size
-        return size * _COMPRESSION if file.suffix in COMPRESSED else size
+        return size * _COMPRESSION if _suffix(file) in COMPRESSED else size
 
 
 def how_it_is_read(path: PathLike) -> str | None:
@@ -233,25 +236,37 @@ def how_it_is_read(path: PathLike) -> str | None:
         found.append("numbers have a decimal comma")
     if not form.has_names:
         found.append("the first line holds numbers, so that columns are named x0, x1, ...")
+    elif any(_is_number(name) for name in form.names):
+        [first, *_] = [name for name in form.names if _is_number(name)]
+        found.append(f"the first line is taken for names, though '{first}' is a number")
+    if form.encoding != _UTF_8:
+        found.append("text is not in UTF-8, and is taken for Windows-1252")
     return "; ".join(found) or None
 
 
 def csv_options(path: PathLike) -> dict[str, Any]:
-    """Return how pandas is to read a CSV file: `sep`, `decimal`, `header` and the `names` of its columns."""
+    """Return how pandas is to read a CSV file, the `names` of its columns among it."""
     with _naming(Path(path)):
         form = _form(Path(path))
-    header = 0 if form.has_names else None
-    return {"sep": form.separator, "decimal": form.decimal, "header": header, "names": form.names}
+    return {
+        "sep": form.separator,
+        "decimal": form.decimal,
+        "header": 0 if form.has_names else None,
+        "names": form.names,
+        "encoding": form.encoding,
+        # Of UTF-8 an error says more than what would stand there instead.
+        "encoding_errors": "strict" if form.encoding == _UTF_8 else "replace",
+    }
 
 
 def pieces_of(path: PathLike) -> list[Any] | None:
     """Return pieces of a Parquet or npy file that `read_piece` can read anywhere; None for other files."""
     file = Path(path)
     with _naming(file):
-        if file.suffix == ".npy":
+        if _suffix(file) == ".npy":
             n_rows = len(_mapped(file))
             return [(file, first, PART_ROWS) for first in range(0, max(n_rows, 1), PART_ROWS)]
-        if file.suffix in PARQUET or file.is_dir():
+        if _is_parquet(file):
             data = _dataset(file)
             groups = [group for part in data.get_fragments() for group in part.split_by_row_group()]
             names = _names_in(data)
@@ -433,6 +448,7 @@ class _Form:
     decimal: str
     names: list[str]
     has_names: bool
+    encoding: str
 
 
 def _quoted(names: Sequence[str], joint: str = ", ") -> str:
@@ -449,14 +465,30 @@ def _naming(file: Path) -> Iterator[None]:
     except (ValueError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, OSError) and (error.filename or str(file) in str(error)):
             raise
+        if isinstance(error, UnicodeDecodeError):
+            msg = f"{file} is in UTF-8 at its start and not all through: save it as UTF-8."
+            raise WorkflowError(msg) from error
         reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
         msg = f"{file} cannot be read: {reason}"
         raise WorkflowError(msg) from error
 
 
+def _suffix(file: Path) -> str:
+    # Some systems write names in capitals.
+    return file.suffix.lower()
+
+
+def _suffix_inside(file: Path) -> str:
+    """Return the suffix of a file, of one that is compressed that before it."""
+    return _suffix(Path(file.stem)) if _suffix(file) in COMPRESSED else _suffix(file)
+
+
 def _is_csv(file: Path) -> bool:
-    suffixes = [suffix for suffix in file.suffixes[-2:] if suffix not in COMPRESSED]
-    return bool(suffixes) and suffixes[-1] in CSV
+    return _suffix_inside(file) in CSV
+
+
+def _is_parquet(file: Path) -> bool:
+    return _suffix(file) in PARQUET or file.is_dir()
 
 
 def _chosen(columns: Sequence[str] | None, names: Sequence[str], file: Path) -> list[str]:
@@ -586,18 +618,20 @@ def _form(file: Path) -> _Form:
     """Look at the start of a CSV file."""
     import pyarrow as pa
 
-    with pa.input_stream(str(file), compression="detect") as stream:
+    with pa.input_stream(str(file), compression=COMPRESSED.get(_suffix(file))) as stream:
         start: bytes = stream.read(_HEAD_BYTES)
     if start.startswith(_UTF_16):
         msg = f"{file} is written in UTF-16: save it as UTF-8."
         raise WorkflowError(msg)
-    lines = [line for line in start.decode("utf-8-sig", errors="replace").splitlines() if line.strip()]
+    encoding = _encoding(start)
+    text = start.decode("utf-8-sig" if encoding == _UTF_8 else encoding, errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         msg = f"{file} is empty: a line of names and rows are needed."
         raise WorkflowError(msg)
     # The last one may be cut.
     lines = lines[:-1] if len(start) == _HEAD_BYTES and len(lines) > 1 else lines
-    separator = max(_SEPARATORS, key=lambda sign: len(next(csv.reader(lines[:1], delimiter=sign))))
+    separator = _separator(lines)
     first, *others = list(csv.reader(lines, delimiter=separator))
     widest = max((len(row) for row in others[:1]), default=0)
     if widest > len(first):
@@ -611,15 +645,35 @@ def _form(file: Path) -> _Form:
         msg = f"{file} has several columns named {_quoted(twice)}: rename them, so that each is one."
         raise WorkflowError(msg)
     rows = others if has_names else [first, *others]
-    return _Form(separator, _decimal(separator, rows), names, has_names)
+    return _Form(separator, _decimal(separator, rows), names, has_names, encoding)
+
+
+def _encoding(start: bytes) -> str:
+    try:
+        # Not the end: a character may be cut.
+        codecs.getincrementaldecoder(_UTF_8)().decode(start)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return _UTF_8
+
+
+def _separator(lines: list[str]) -> str:
+    """Return the sign that cuts most lines into as many fields as the first, of which there are several."""
+
+    def share_alike(sign: str) -> float:
+        counts = [len(row) for row in csv.reader(lines, delimiter=sign)]
+        return counts.count(counts[0]) / len(counts) if counts[0] > 1 else 0.0
+
+    best = max(_SEPARATORS, key=share_alike)
+    return best if share_alike(best) else ","
 
 
 def _decimal(separator: str, rows: list[list[str]]) -> str:
     """Return "," if fractions have a comma in some field, and a point in none."""
-    if separator == ",":
-        return "."
     fields = [field for row in rows for field in row]
-    with_comma = any(re.fullmatch(r"\s*[+-]?\d+,\d+\s*", field) for field in fields)
+    # Between commas a fraction is in quotes, as is 1,000, which is rather a thousand.
+    fraction = r"(\d{1,2}|\d{4,})" if separator == "," else r"\d+"
+    with_comma = any(re.fullmatch(rf"\s*[+-]?\d+,{fraction}\s*", field) for field in fields)
     with_point = any(re.fullmatch(r"\s*[+-]?\d+\.\d+\s*", field) for field in fields)
     return "," if with_comma and not with_point else "."
 

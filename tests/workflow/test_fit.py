@@ -22,6 +22,7 @@ from rust_kmeans.workflow import (
     update_model,
 )
 from rust_kmeans.workflow import _columns as columns_module
+from rust_kmeans.workflow import _tables as tables_module
 from rust_kmeans.workflow._sources import is_large
 from rust_kmeans.workflow._tables import PART_ROWS
 from rust_kmeans.workflow._update import together
@@ -99,18 +100,22 @@ def test_an_array_is_fitted_as_its_npy_file_in_any_way(tmp_path: Path) -> None:
         assert_same(fit_table(tmp_path / "m.npy", 4, **options), whole)
 
 
-def test_a_column_whose_values_change_kind_far_down_a_csv_file_is_dropped_in_any_way(tmp_path: Path) -> None:
+def test_a_column_whose_values_change_kind_far_down_a_csv_file_is_dropped_in_any_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables_module, "_PIECE_BYTES", 1 << 18)
     n_rows = 70_000
     frame = pd.DataFrame({"x": np.arange(n_rows) % 7, "y": np.arange(n_rows) % 5})
     late = pd.Series(np.ones(n_rows), dtype=object)
     frame["text"] = late.where(frame.index < n_rows - 1, "none so far")
     frame["flag"] = (frame["x"] > 3).astype(object).where(frame.index < PART_ROWS, 2.5)
     frame.to_csv(tmp_path / "t.csv", index=False)
-    for stream in (False, True):
-        fitted = fit_table(tmp_path / "t.csv", 2, stream=stream)
+    for stream, dask in ((False, False), (True, False), (None, True)):
+        fitted = fit_table(tmp_path / "t.csv", 2, stream=stream, dask=dask)
         assert fitted.model.names == ("x", "y")
         reasons = {decision.column: decision.reason for decision in fitted.decisions}
         assert reasons["text"].startswith("it holds text, such as")
+        # A part in which both occur is text.
         assert reasons["flag"].startswith("it holds booleans among" if stream else "it holds text")
 
 

@@ -17,7 +17,8 @@ import pytest
 from pyarrow import parquet
 
 from rust_kmeans.workflow import WorkflowError, iter_table, read_table
-from rust_kmeans.workflow._tables import how_it_is_read, values_of, write_table
+from rust_kmeans.workflow import _tables as tables_module
+from rust_kmeans.workflow._tables import how_it_is_read, pieces_of, values_of, write_table
 
 
 @pytest.fixture
@@ -83,6 +84,58 @@ def test_a_folder_of_parquet_files_is_one_table_with_the_columns_of_its_folders(
     table = read_table(tmp_path / "trips")
     pd.testing.assert_frame_equal(table[list(frame.columns)], frame)
     assert table["month"].tolist() == [1] * 200 + [2] * 300
+
+
+def test_files_of_a_folder_need_not_have_the_same_columns_and_types(tmp_path: Path) -> None:
+    folder = tmp_path / "trips"
+    folder.mkdir()
+    pd.DataFrame({"count": [1, 2], "old": [3.0, 4.0]}).to_parquet(folder / "1.parquet")
+    pd.DataFrame({"new": [5.0], "count": [1.5]}).to_parquet(folder / "2.parquet")
+    expected = pd.DataFrame(
+        {"count": [1.0, 2.0, 1.5], "old": [3.0, 4.0, None], "new": [None, None, 5.0]}, dtype=float
+    )
+    pd.testing.assert_frame_equal(read_table(folder), expected)
+    pd.testing.assert_frame_equal(pd.concat(iter_table(folder), ignore_index=True), expected)
+    pieces = [piece(["new", "count"]) for piece in pieces_of(folder)]
+    pd.testing.assert_frame_equal(pd.concat(pieces, ignore_index=True), expected[["new", "count"]])
+    assert how_it_is_read(folder) == (
+        "'old' is not in 1 of 2 files, whose rows miss it; 'new' is not in 1 of 2 files, whose rows miss it"
+    )
+
+
+def test_files_of_a_folder_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1.0]}).to_parquet(tmp_path / "1.parquet")
+    pd.DataFrame({"x": ["a"]}).to_parquet(tmp_path / "2.parquet")
+    with pytest.raises(WorkflowError, match="not of one table") as refused:
+        read_table(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("has_names", [True, False])
+@pytest.mark.parametrize("size", [1, 7, 64, 1_000])
+def test_pieces_of_a_csv_file_are_whole_lines_and_together_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, has_names: bool
+) -> None:
+    monkeypatch.setattr(tables_module, "_PIECE_BYTES", size)
+    path = tmp_path / "t.csv"
+    rows = "".join(f'{i},"Köln, {i}\n""{i}""\n",{i / 7}\r\n' for i in range(20))
+    path.write_bytes((("a,b,c\n" if has_names else "0,1,2\n") + rows).encode())
+    pieces = pieces_of(path)
+    assert (len(pieces) > 10) == (size < 100)
+    for columns in (["a", "b", "c"], ["c", "a"]) if has_names else (["x2", "x0"],):
+        # A first piece of names alone has no rows to tell the dtypes by.
+        parts = [part for piece in pieces if len(part := piece(columns))]
+        pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), read_table(path, columns))
+
+
+def test_a_line_that_is_too_long_is_refused_in_any_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables_module, "_PIECE_BYTES", 8)
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "1,2\n" * 9 + "1,2,3\n" * 9)
+    with pytest.raises(WorkflowError, match=r"t\.csv cannot be read"):
+        [piece(None) for piece in pieces_of(path)]
 
 
 @pytest.mark.parametrize(

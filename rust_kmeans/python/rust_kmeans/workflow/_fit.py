@@ -41,6 +41,7 @@ from rust_kmeans.workflow._sources import (
     Stored,
     is_dask_frame,
     is_large,
+    of_dask_frame,
     partitioned,
 )
 from rust_kmeans.workflow._statistics import StatisticsBuilder, TrainingStatistics
@@ -278,7 +279,7 @@ class _Kept:
 def _source(table: Any, *, stream: bool | None, dask: bool) -> tuple[Source, list[Decision]]:  # noqa: ANN401  # whatever users have
     """Return where the rows come from, and what there is to say of how they are read."""
     if is_dask_frame(table):
-        return Partitioned(table), [Decision("", "read", _BY_DASK)]
+        return of_dask_frame(table), [Decision("", "read", _BY_DASK)]
     if not isinstance(table, str | Path):
         if stream or dask:
             msg = "only a file can be read in parts: this table is in memory already."

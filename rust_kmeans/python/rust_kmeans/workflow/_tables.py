@@ -9,10 +9,11 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 #: What a column holds. Only numbers can be clustered; a column without any value is "nothing".
 Kind = Literal["numbers", "text", "dates", "categories", "nothing", "objects"]
 PathLike = str | Path
+#: Reads a piece of a file: the columns asked for, or all.
+Piece = Callable[["Sequence[str] | None"], "pd.DataFrame"]
 
 CSV = (".csv", ".tsv", ".txt")
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -44,6 +47,8 @@ _UTF_8 = "utf-8"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 # A CSV file in memory takes some such multiple of what it takes compressed.
 _COMPRESSION = 4
+# Of a CSV file about so much is read at a time where it is read in pieces.
+_PIECE_BYTES = 1 << 26
 # How pandas names what a column of objects holds.
 _KINDS: dict[str, Kind] = {
     "boolean": "numbers",
@@ -213,7 +218,7 @@ def bytes_of(path: PathLike) -> int:
     with _naming(file):
         if _is_parquet(file):
             data = _dataset(file)
-            return int(data.count_rows()) * len(_names_in(data)) * 8
+            return int(data.count_rows()) * len(_names_in(data.schema)) * 8
         if _suffix(file) == ".npy":
             return _mapped(file).size * 8
         size = file.stat().st_size
@@ -221,8 +226,11 @@ def bytes_of(path: PathLike) -> int:
 
 
 def how_it_is_read(path: PathLike) -> str | None:
-    """Return what was found of how a CSV file is written, if it is not the usual way."""
+    """Return what was found of how a file is written, if it is not the usual way."""
     file = Path(path)
+    if file.is_dir():
+        with _naming(file):
+            return _absent_in_some(_dataset(file))
     if not _is_csv(file):
         return None
     with _naming(file):
@@ -244,48 +252,87 @@ def how_it_is_read(path: PathLike) -> str | None:
     return "; ".join(found) or None
 
 
-def csv_options(path: PathLike) -> dict[str, Any]:
-    """Return how pandas is to read a CSV file, the `names` of its columns among it."""
-    with _naming(Path(path)):
-        form = _form(Path(path))
-    return {
-        "sep": form.separator,
-        "decimal": form.decimal,
-        "header": 0 if form.has_names else None,
-        "names": form.names,
-        "encoding": form.encoding,
-        # Of UTF-8 an error says more than what would stand there instead.
-        "encoding_errors": "strict" if form.encoding == _UTF_8 else "replace",
-    }
-
-
-def pieces_of(path: PathLike) -> list[Any] | None:
-    """Return pieces of a Parquet or npy file that `read_piece` can read anywhere; None for other files."""
+def pieces_of(path: PathLike) -> list[Piece]:
+    """Return what reads a file piece by piece, in order, each in any process."""
     file = Path(path)
     with _naming(file):
         if _suffix(file) == ".npy":
             n_rows = len(_mapped(file))
-            return [(file, first, PART_ROWS) for first in range(0, max(n_rows, 1), PART_ROWS)]
+            return [partial(_piece_of_npy, file, first) for first in range(0, max(n_rows, 1), PART_ROWS)]
         if _is_parquet(file):
             data = _dataset(file)
             groups = [group for part in data.get_fragments() for group in part.split_by_row_group()]
-            names = _names_in(data)
-            return [(data.schema, names, group) for group in groups] or [(data.schema, names, None)]
-    return None
+            return [partial(_piece_of_parquet, file, data.schema, group) for group in groups or [None]]
+        options = _csv_options(file)
+        if _suffix(file) in COMPRESSED:
+            return [partial(_piece_of_csv, file, options, 0, None)]
+        ends: list[int | None] = [*_line_ends(file), None]
+        return [
+            partial(_piece_of_csv, file, options, first or 0, stop) for first, stop in pairwise([0, *ends])
+        ]
 
 
-def read_piece(piece: Any) -> pd.DataFrame:  # noqa: ANN401  # as `pieces_of` makes them
-    """Return a piece of a file as a data frame."""
+def _piece_of_npy(file: Path, first: int, columns: Sequence[str] | None) -> pd.DataFrame:
+    with _naming(file):
+        frame = _of_array(np.array(_mapped(file)[first : first + PART_ROWS]))
+    return frame if columns is None else frame[list(columns)]
+
+
+def _piece_of_parquet(
+    file: Path,
+    schema: Any,  # noqa: ANN401  # pyarrow ships no types
+    group: Any,  # noqa: ANN401
+    columns: Sequence[str] | None,
+) -> pd.DataFrame:
+    with _naming(file):
+        names = _names_in(schema) if columns is None else list(columns)
+        if group is None:
+            return _of_arrow(schema.empty_table().select(names))
+        return _of_arrow(group.to_table(schema=schema, columns=names))
+
+
+def _piece_of_csv(
+    file: Path, options: dict[str, Any], first: int, stop: int | None, columns: Sequence[str] | None
+) -> pd.DataFrame:
     import pandas as pd
 
-    if isinstance(piece[0], Path):
-        file, first, count = piece
-        rows = np.array(_mapped(file)[first : first + count])
-        return pd.DataFrame(rows, columns=_numbered(rows.shape[1]), copy=False)
-    schema, names, group = piece
-    if group is None:
-        return _of_arrow(schema.empty_table().select(names))
-    return _of_arrow(group.to_table(schema=schema, columns=names))
+    with _naming(file):
+        if first == 0 and stop is None:
+            return next(_csv(file, columns, None))
+        with file.open("rb") as stream:
+            stream.seek(first)
+            rows = stream.read(-1 if stop is None else stop - first)
+        if first > 0:
+            # With a line of names pandas refuses longer lines here too.
+            line = io.StringIO()
+            csv.writer(line, delimiter=options["sep"], lineterminator="\n").writerow(options["names"])
+            rows = line.getvalue().encode(options["encoding"], errors="replace") + rows
+            options = {**options, "header": 0}
+        chosen = options["names"] if columns is None else list(columns)
+        frame = pd.read_csv(io.BytesIO(rows), **_only(options, chosen))[chosen]
+        if not isinstance(frame.index, pd.RangeIndex):
+            # What pandas makes of the first fields if all lines are too long.
+            msg = f"after {first} bytes lines have more fields than there are names."
+            raise WorkflowError(f"{file} cannot be read: {msg}")
+        return frame
+
+
+def _line_ends(file: Path) -> Iterator[int]:
+    """Yield where lines of a CSV file end, outside quotes, about every `_PIECE_BYTES`, but at its end."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        offset = n_quotes = 0
+        while block := stream.read(_PIECE_BYTES):
+            n_quotes += block.count(b'"')
+            end, n_before = len(block), n_quotes
+            while (line := block.rfind(b"\n", 0, end)) >= 0:
+                n_before -= block.count(b'"', line, end)
+                if n_before % 2 == 0:
+                    break
+                end = line
+            if line >= 0 and offset + line + 1 < size:
+                yield offset + line + 1
+            offset += len(block)
 
 
 def frame_of(table: Any) -> pd.DataFrame:  # noqa: ANN401  # whatever users have
@@ -525,20 +572,45 @@ def _mapped(file: Path) -> NDArray[Any]:
     return matrix
 
 
-def _names_in(data: Any) -> list[str]:  # noqa: ANN401  # pyarrow ships no types
+def _names_in(schema: Any) -> list[str]:  # noqa: ANN401  # pyarrow ships no types
     """Return the columns of Parquet files, but for an index without a name that pandas has stored."""
-    return [name for name in data.schema.names if not re.fullmatch(r"__index_level_\d+__", name)]
+    return [name for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)]
 
 
 def _dataset(file: Path) -> Any:  # noqa: ANN401  # pyarrow ships no types
+    """Return Parquet files with the columns of all of them, each of a type that holds its values in all."""
+    import pyarrow as pa
     from pyarrow import dataset
 
-    return dataset.dataset(file, format="parquet", partitioning="hive")
+    data = dataset.dataset(file, format="parquet", partitioning="hive")
+    # The schema of a folder is that of its first file.
+    schemas = [] if len(data.files) == 1 else [part.physical_schema for part in data.get_fragments()]
+    if all(schema.equals(schemas[0]) for schema in schemas):
+        return data
+    try:
+        schema = pa.unify_schemas([data.schema, *schemas], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        msg = f"{file} holds files that are not of one table: {str(error).rstrip('.')}."
+        raise WorkflowError(msg) from error
+    return dataset.dataset(file, schema=schema, format="parquet", partitioning="hive")
+
+
+def _absent_in_some(data: Any) -> str | None:  # noqa: ANN401  # pyarrow ships no types
+    """Say which columns not all of several Parquet files have."""
+    counts = Counter(name for part in data.get_fragments() for name in part.physical_schema.names)
+    n_files = len(data.files)
+    # Columns that are in no file are those of the names of folders.
+    found = [
+        f"'{name}' is not in {n_files - counts[name]} of {n_files} files, whose rows miss it"
+        for name in _names_in(data.schema)
+        if 0 < counts[name] < n_files
+    ]
+    return "; ".join(found) or None
 
 
 def _parquet(file: Path, columns: Sequence[str] | None, n_rows: int | None) -> Iterator[pd.DataFrame]:
     data = _dataset(file)
-    names = _names_in(data)
+    names = _names_in(data.schema)
     if len(set(names)) < len(names):
         # Refuses it, naming the columns.
         frame_of(data.schema.empty_table())
@@ -596,12 +668,9 @@ def _matrix(matrix: NDArray[Any], n_columns: int) -> NDArray[np.float64]:
 def _csv(file: Path, columns: Sequence[str] | None, n_rows: int | None) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    options = csv_options(file)
+    options = _csv_options(file)
     chosen = _chosen(columns, options["names"], file)
-    options["low_memory"] = False
-    if len(chosen) < len(options["names"]):
-        # Not for all: pandas then no longer refuses lines of more fields than names.
-        options["usecols"] = chosen
+    options = _only(options, chosen)
     if n_rows is None:
         yield pd.read_csv(file, **options)[chosen]
         return
@@ -612,6 +681,29 @@ def _csv(file: Path, columns: Sequence[str] | None, n_rows: int | None) -> Itera
             yield part[chosen].reset_index(drop=True)
         if is_empty:
             yield pd.DataFrame(columns=chosen)
+
+
+def _csv_options(file: Path) -> dict[str, Any]:
+    """Return how pandas is to read a CSV file, the `names` of its columns among it."""
+    form = _form(file)
+    return {
+        "sep": form.separator,
+        "decimal": form.decimal,
+        "header": 0 if form.has_names else None,
+        "names": form.names,
+        "low_memory": False,
+        "encoding": form.encoding,
+        # Of UTF-8 an error says more than what would stand there instead.
+        "encoding_errors": "strict" if form.encoding == _UTF_8 else "replace",
+    }
+
+
+def _only(options: dict[str, Any], chosen: list[str]) -> dict[str, Any]:
+    """Return how pandas is to read some columns of a CSV file."""
+    if len(chosen) == len(options["names"]):
+        # To name all would be to no longer refuse lines of more fields than names.
+        return options
+    return {**options, "usecols": chosen}
 
 
 def _form(file: Path) -> _Form:

@@ -347,7 +347,12 @@ def test_the_command_fit_prints_each_decision_and_writes_model_labels_and_report
         (("fit", "t.csv", "--model", "none/m.model"), "there is no folder"),
         (("fit", "t.csv", "--update", "m.model", "--scale", "minmax"), "--scale has no effect"),
         (("predict", "m.model", "u.csv", "--out", "p.csv"), "no column 'a' (is it 'A'?)"),
-        (("predict", "m.model", "inf.csv", "--out", "p.csv"), "inf.csv: row 1 has a value of 'a'"),
+        (("predict", "m.model", "large.csv", "--out", "p.csv"), "large.csv: row 1 has a value of 'a'"),
+        (("predict", "m.model", "t.csv", "--out", "t.csv"), "t.csv cannot be written: this command reads"),
+        (("predict", "m.model", "t.csv", "--out", "./m.model"), "m.model cannot be written"),
+        (("fit", "t.csv", "--model", "t.csv"), "t.csv cannot be written: this command reads it"),
+        (("fit", "t.csv", "--model", "p.csv", "--labels", "p.csv"), "writes it for another option"),
+        (("fit", "t.csv", "--model", "."), ". cannot be written: it is a folder"),
         (("predict", "t.csv", "t.csv", "--out", "p.csv"), "t.csv"),
     ],
 )
@@ -361,7 +366,7 @@ def test_a_mistake_is_one_line_and_exit_status_2(
     monkeypatch.chdir(tmp_path)
     Path("t.csv").write_text("a,b,c\n1,2,x\n2,3,y\n4,1,z\n")
     Path("u.csv").write_text("A,b\n1,2\n")
-    Path("inf.csv").write_text("a,b\n1,2\ninf,2\n")
+    Path("large.csv").write_text("a,b\n1,2\n1e99,2\n")
     assert run(monkeypatch, "fit", "t.csv", "--k", 2, "--model", "m.model") == 0
     capsys.readouterr()
     assert run(monkeypatch, *arguments) == 2
@@ -370,6 +375,27 @@ def test_a_mistake_is_one_line_and_exit_status_2(
     assert printed.err.startswith("error: ")
     assert printed.err.count("\n") == 1
     assert not Path("p.csv").exists()
+
+
+def test_predict_gives_the_labels_of_the_fit_to_the_rows_of_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame(blobs(2_000), columns=["a", "b", "c"])
+    frame.loc[[3, 4], "a"] = np.nan
+    frame.loc[9, "b"] = np.inf
+    frame.to_csv("t.csv", index=False)
+    words = ("--k", 4, "--missing", "drop", "--columns", "c,a,b", "--model", "m.model", "--labels", "l.csv")
+    assert run(monkeypatch, "fit", "t.csv", *words) == 0
+    assert run(monkeypatch, "predict", "m.model", "t.csv", "--out", "p.csv") == 0
+    found = pd.read_csv("p.csv")
+    assert found["label"].tolist() == pd.read_csv("l.csv")["label"].tolist()
+    without = found.index[found["label"] == -1].tolist()
+    assert without == [3, 4, 9]
+    assert found.index[found[["distance", "margin"]].isna().all(axis=1)].tolist() == without
+    said = capsys.readouterr().out
+    assert "label -1: 2 rows have a missing value, and so no cluster" in said
+    assert "label -1: 1 row has an infinite value, and so no cluster" in said
 
 
 def test_predict_of_a_table_without_rows_writes_one_without_rows(

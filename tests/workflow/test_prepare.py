@@ -252,6 +252,14 @@ def test_parameters_that_are_not_valid_are_refused_with_those_that_are(
         TablePreparer(**parameters).fit(table())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_too_large_for_the_features_are_refused_without_a_warning(dtype: Any) -> None:
+    preparer = TablePreparer(scale="minmax", dtype=dtype).fit([[0.0, 0.0], [0.25, 1.0]])
+    for value in (1e39, 1e308) if dtype == "float32" else (1e308,):
+        with pytest.raises(WorkflowError, match=f"row 1 has a value of 'x0' too large for {dtype}"):
+            preparer.transform([[0.0, 0.0], [-value, 1.0]])
+
+
 def test_it_is_a_transformer_as_others_are() -> None:
     frame = table().assign(name="x")
     preparer = TablePreparer(scale="minmax")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,32 @@ def seed_of(seed: int) -> int:
         msg = f"--seed is {seed}: it must be from 0 to {MAX_SEED}."
         raise WorkflowError(msg)
     return seed
+
+
+def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path | None]) -> None:
+    """Refuse files that cannot be written, or are those that a command reads, before long work.
+
+    Raises
+    ------
+    WorkflowError
+        For a folder, a file in a folder that is not there, and the name of another file of the command.
+    """
+    from rust_kmeans.workflow._tables import check_folder
+
+    taken = {path.resolve() for path in inputs}
+    for output in outputs:
+        if output is None:
+            continue
+        check_folder(output)
+        if output.is_dir():
+            msg = f"{output} cannot be written: it is a folder; give the name of a file."
+            raise WorkflowError(msg)
+        place = output.resolve()
+        # A file in a folder of tables would be a part of the table from then on.
+        if not taken.isdisjoint([place, *place.parents]):
+            msg = f"{output} cannot be written: this command reads it, or writes it for another option."
+            raise WorkflowError(msg)
+        taken.add(place)
 
 
 def words(text: str) -> list[str]:

@@ -23,6 +23,7 @@ from rust_kmeans.workflow.commands._options import (
     Seed,
     TableFile,
     Unusable,
+    check_outputs,
     seed_of,
     words,
 )
@@ -73,11 +74,9 @@ def choose_k(
     from rust_kmeans.workflow._files import write_bytes
     from rust_kmeans.workflow._learning import Options, learn
     from rust_kmeans.workflow._sources import InMemory, Stored, is_large
-    from rust_kmeans.workflow._tables import check_folder, read_table
+    from rust_kmeans.workflow._tables import read_table
 
-    for path in (plot, csv):
-        if path is not None:
-            check_folder(path)
+    check_outputs([table], [plot, csv])
     options = Options(
         columns=words(columns) or None,
         drop=words(drop),

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow.commands._console import console, progress
-from rust_kmeans.workflow.commands._options import ModelFile, Seed, TableFile, seed_of
+from rust_kmeans.workflow.commands._options import ModelFile, Seed, TableFile, check_outputs, seed_of
 
 if TYPE_CHECKING:
     from rust_kmeans._data import Floats
@@ -46,10 +46,8 @@ def evaluate(
     from rust_kmeans.workflow._files import write_bytes
     from rust_kmeans.workflow._model_file import load_model
     from rust_kmeans.workflow._quality import quality
-    from rust_kmeans.workflow._tables import check_folder
 
-    if csv is not None:
-        check_folder(csv)
+    check_outputs([model, table], [csv])
     known = load_model(model)
     out = console()
     with progress() as told:

@@ -24,6 +24,7 @@ from rust_kmeans.workflow.commands._options import (
     Seed,
     TableFile,
     Unusable,
+    check_outputs,
     seed_of,
     words,
 )
@@ -77,12 +78,10 @@ def fit(
     # pandas takes half a second to import, which `--help` should not pay.
     from rust_kmeans.workflow._fit import fit_table
     from rust_kmeans.workflow._model_file import load_model, save_model
-    from rust_kmeans.workflow._tables import check_folder, check_writable
+    from rust_kmeans.workflow._tables import check_writable
     from rust_kmeans.workflow._update import update_model
 
-    for path in (model, report):
-        if path is not None:
-            check_folder(path)
+    check_outputs([table], [model, report, labels])
     if labels is not None:
         check_writable(labels)
     out = console()

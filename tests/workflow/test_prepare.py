@@ -121,6 +121,19 @@ def test_columns_that_are_no_use_are_dropped_each_with_its_reason() -> None:
     assert list(TablePreparer(columns=["rare", "a"]).fit(frame).get_feature_names_out()) == ["rare", "a"]
 
 
+@pytest.mark.parametrize("name", ["column 1", "Unnamed: 0"])
+def test_the_numbers_of_rows_that_were_stored_along_are_dropped(name: str) -> None:
+    frame = pd.DataFrame({name: np.arange(20), "x": np.arange(20) % 3, "count": np.arange(20) + 5})
+    preparer = TablePreparer().fit(frame)
+    assert preparer.preparation_.names == ("x", "count")
+    assert str(preparer.decisions_[0]) == (
+        f"dropped {name}: it has no name and numbers the rows; name it to keep it"
+    )
+    assert TablePreparer(columns=[name, "x"]).fit(frame).preparation_.names == (name, "x")
+    frame[name] *= 2
+    assert TablePreparer().fit(frame).preparation_.names == (name, "x", "count")
+
+
 def test_columns_are_chosen_in_order_and_dropped_as_asked() -> None:
     preparer = TablePreparer(columns=["c", "a", "b"], drop=["a"]).fit(table())
     assert preparer.preparation_.names == ("c", "b")

@@ -36,6 +36,8 @@ _MOST_MISSING = 0.5
 _MIDDLE = [0.005, 0.995]
 # From so many rows on a column that rises from row to row is likely to number them.
 _ROWS_OF_A_NUMBERING = 10
+# What columns without a name are called here, and by pandas: often the numbers of the rows, stored along.
+_WITHOUT_NAME = re.compile(r"column \d+|Unnamed: \d+")
 # A value so many standard deviations from the mean makes the standard deviation say little of the others.
 _FAR = 100.0
 # Of how many values of a column of text it is looked at whether they are numbers.
@@ -278,19 +280,24 @@ class _Column:
         rises = values[0] > self.highest and bool((values[1:] > values[:-1]).all())
         return rises and bool((values == np.trunc(values)).all())
 
+    def _numbers_the_rows(self, n_rows: int) -> bool:
+        return self.rises and n_rows > 1 and self.highest - self.lowest == n_rows - 1
+
     def flaw(self, n_rows: int, *, asked_for: bool) -> str | None:
         """Return why the column cannot be clustered, if so."""
         if self.n_present == 0:
             return "it has no value in any row"
-        if self.example:
+        if self.example or len(self.kinds) > 1:
             others = " and ".join(sorted(self.kinds - {"numbers", "booleans"}))
-            return f"it holds {others}, such as {self.example}"
-        if len(self.kinds) > 1:
-            # In parts of a file; in memory such a column is text.
-            return "it holds booleans among numbers"
+            # Both of these occur in parts of a file; in memory such a column is text.
+            return (
+                f"it holds {others}, such as {self.example}" if others else "it holds booleans among numbers"
+            )
         share = 1.0 - self.n_present / n_rows
         if share > _MOST_MISSING and not asked_for:
             return f"it is missing in {_percent(share)} of the rows, more than half; name it to keep it"
+        if not asked_for and _WITHOUT_NAME.fullmatch(self.name) and self._numbers_the_rows(n_rows):
+            return "it has no name and numbers the rows; name it to keep it"
         if self.n_infinite == self.n_present:
             return "all its values are infinite"
         is_constant = self.lowest == self.highest

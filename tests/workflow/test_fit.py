@@ -398,6 +398,16 @@ def test_predict_gives_the_labels_of_the_fit_to_the_rows_of_the_fit(
     assert "label -1: 1 row has an infinite value, and so no cluster" in said
 
 
+def test_a_column_with_a_comma_in_its_name_is_named_in_quotes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("size, m;a;b\n1,5;2;3\n2,5;3;1\n4,5;1;2\n")
+    words = ("--k", 2, "--columns", '"size, m", a', "--model", "m.model")
+    assert run(monkeypatch, "fit", "t.csv", *words) == 0
+    assert load_model(tmp_path / "m.model").names == ("size, m", "a")
+
+
 def test_predict_of_a_table_without_rows_writes_one_without_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

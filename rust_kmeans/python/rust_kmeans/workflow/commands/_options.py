@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,12 @@ Outliers = Annotated[
     ),
 ]
 Columns = Annotated[
-    str, typer.Option("--columns", help="Columns to use, separated by commas [all].", show_default=False)
+    str,
+    typer.Option(
+        "--columns",
+        help='Columns to use, separated by commas [all]; a name with a comma in "quotes".',
+        show_default=False,
+    ),
 ]
 Drop = Annotated[str, typer.Option("--drop", help="Columns to leave out.", show_default=False)]
 Unusable = Annotated[
@@ -73,5 +79,6 @@ def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path | None]) -> Non
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a list separated by commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+    """Return the words of a list separated by commas; one with a comma stands in quotes."""
+    line = next(csv.reader([text], skipinitialspace=True), [])
+    return [word.strip() for word in line if word.strip()]

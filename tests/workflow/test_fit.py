@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -396,6 +397,30 @@ def test_predict_gives_the_labels_of_the_fit_to_the_rows_of_the_fit(
     said = capsys.readouterr().out
     assert "label -1: 2 rows have a missing value, and so no cluster" in said
     assert "label -1: 1 row has an infinite value, and so no cluster" in said
+
+
+def test_files_are_written_before_a_line_that_no_one_reads(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame.to_csv("t.csv", index=False)
+    run(monkeypatch, "fit", "t.csv", "--k", 2, "--model", "[m].model")
+
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    for words in (
+        ("fit", "t.csv", "--k", 4, "--model", "m", "--labels", "l.csv", "--report", "r.json"),
+        ("fit", "t.csv", "--update", "[m].model", "--model", "u"),
+        ("choose-k", "t.csv", "--k", "1..4", "--csv", "k.csv", "--plot", "k.svg"),
+        ("evaluate", "[m].model", "t.csv", "--labels", "name", "--csv", "c.csv"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", Closed())
+            run(patched, *words)
+    for name in ("m", "l.csv", "r.json", "u", "k.csv", "k.svg", "c.csv"):
+        assert Path(name).stat().st_size > 0
 
 
 def test_a_column_with_a_comma_in_its_name_is_named_in_quotes(

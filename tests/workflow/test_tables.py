@@ -201,7 +201,7 @@ def test_text_that_is_not_in_utf_8_is_taken_for_windows_1252_and_that_is_said(tm
     assert how_it_is_read(path) == "text is not in UTF-8, and is taken for Windows-1252"
 
 
-@pytest.mark.parametrize("name", ["T.CSV", "T.CSV.GZ", "T.PARQUET", "T.NPY"])
+@pytest.mark.parametrize("name", ["T.CSV", "T.CSV.GZ", "T.CSV.ZST", "T.PARQUET", "T.NPY"])
 def test_a_name_in_capitals_is_as_good(frame: pd.DataFrame, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     numbers = frame[["size", "count"]]
@@ -211,6 +211,7 @@ def test_a_name_in_capitals_is_as_good(frame: pd.DataFrame, tmp_path: Path, name
     else:
         write_table(path, [numbers])
     np.testing.assert_array_equal(read_table(path).to_numpy(), numbers.to_numpy())
+    np.testing.assert_array_equal(pd.concat(iter_table(path, n_rows=64)).to_numpy(), numbers.to_numpy())
 
 
 def test_a_csv_file_may_have_a_byte_order_mark_a_column_without_a_name_and_lines_in_quotes(
@@ -332,6 +333,11 @@ def test_values_of_an_array_are_found_by_position() -> None:
 def test_a_column_of_no_numbers_is_refused_by_what_it_holds(column: Any, kind: str) -> None:
     with pytest.raises(WorkflowError, match=f"column 'c' holds {kind} .*: only numbers can be clustered"):
         values_of(pd.DataFrame({"c": column}), ["c"])
+
+
+def test_a_column_of_numbers_and_text_is_refused_by_the_text() -> None:
+    with pytest.raises(WorkflowError, match=r"column 'a' holds text \('none'\)"):
+        values_of(pd.DataFrame({"a": ["1", "2.5", "none"]}), ["a"])
 
 
 def test_a_column_without_any_value_is_missing_whatever_its_dtype() -> None:

@@ -14,7 +14,7 @@ from rust_kmeans.workflow._columns import LARGEST, Parts, Ranges, deviations, me
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._preparation import MissingName, Preparation, ScaleName
 from rust_kmeans.workflow._sources import Progress, Source
-from rust_kmeans.workflow._tables import Kind, is_boolean, kind_of, numbers_of, require, shortened
+from rust_kmeans.workflow._tables import Kind, example_of, is_boolean, kind_of, numbers_of, require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +40,6 @@ _ROWS_OF_A_NUMBERING = 10
 _WITHOUT_NAME = re.compile(r"column \d+|Unnamed: \d+")
 # A value so many standard deviations from the mean makes the standard deviation say little of the others.
 _FAR = 100.0
-# Of how many values of a column of text it is looked at whether they are numbers.
-_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -255,7 +253,7 @@ class _Column:
             return
         if kind != "numbers":
             self.n_present += int(column.notna().sum())
-            self.example = self.example or _what_is_no_number(column)
+            self.example = self.example or example_of(column)
             self.kinds.add(kind)
             return
         values = numbers_of(column)
@@ -585,17 +583,6 @@ def _held(parts: Parts) -> Parts:
 
 def _infinite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.abs(values) > LARGEST
-
-
-def _what_is_no_number(column: pd.Series) -> str:
-    """Return a value for a message: of text among numbers one that is none."""
-    import pandas as pd
-
-    start = column[column.notna()].iloc[:_LOOKED_AT]
-    if pd.api.types.is_string_dtype(column.dtype):
-        odd = start[pd.to_numeric(start, errors="coerce").isna()]
-        start = odd if len(odd) else start
-    return shortened(start.iloc[0])
 
 
 def _rule_in_words(rule: str) -> str:

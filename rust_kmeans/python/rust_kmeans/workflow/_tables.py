@@ -39,6 +39,8 @@ PARQUET = (".parquet", ".pq")
 PART_ROWS = 1 << 16
 
 _CACHED_ROWS = 1 << 10
+# Of how many values of a column of text it is looked at whether they are numbers.
+_LOOKED_AT = 10_000
 # Enough of a CSV file to see how it is written.
 _HEAD_BYTES = 1 << 16
 # Of those that cut lines equally well the first: a comma may be that of decimals.
@@ -456,8 +458,14 @@ def is_boolean(column: pd.Series) -> bool:
 
 
 def example_of(column: pd.Series) -> str:
-    """Return the first value of a column that has one, for a message."""
-    return shortened(column[column.notna()].iloc[0])
+    """Return a value of a column for a message: of text among numbers one that is none."""
+    import pandas as pd
+
+    start = column[column.notna()].iloc[:_LOOKED_AT]
+    if pd.api.types.is_string_dtype(column.dtype):
+        odd = start[pd.to_numeric(start, errors="coerce").isna()]
+        start = odd if len(odd) else start
+    return shortened(start.iloc[0])
 
 
 def shortened(value: object) -> str:
@@ -671,16 +679,30 @@ def _csv(file: Path, columns: Sequence[str] | None, n_rows: int | None) -> Itera
     options = _csv_options(file)
     chosen = _chosen(columns, options["names"], file)
     options = _only(options, chosen)
-    if n_rows is None:
-        yield pd.read_csv(file, **options)[chosen]
-        return
-    with pd.read_csv(file, chunksize=n_rows, **options) as parts:
-        is_empty = True
-        for part in parts:
-            is_empty = False
-            yield part[chosen].reset_index(drop=True)
+    with _opened(file) as stream:
+        if n_rows is None:
+            yield pd.read_csv(stream, **options)[chosen]
+            return
+        with pd.read_csv(stream, chunksize=n_rows, **options) as parts:
+            is_empty = True
+            for part in parts:
+                is_empty = False
+                yield part[chosen].reset_index(drop=True)
         if is_empty:
             yield pd.DataFrame(columns=chosen)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """Give what pandas reads a CSV file from."""
+    import pyarrow as pa
+
+    if _suffix(file) != ".zst":
+        yield file
+        return
+    # For this pandas would need one more library.
+    with pa.input_stream(str(file), compression="zstd") as stream:
+        yield stream
 
 
 def _csv_options(file: Path) -> dict[str, Any]:

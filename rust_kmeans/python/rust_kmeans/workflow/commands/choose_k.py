@@ -93,6 +93,13 @@ def choose_k(
         told("choosing the number of clusters", 0, None)
         features = _features(source, learned, max_samples, seed_of(seed))
         choice = choose(features, numbers, max_samples=None, random_state=seed)
+    # Whoever reads the output may stop early, which ends the command: files come first.
+    if csv is not None:
+        write_bytes(csv, choice.table.to_csv().encode())
+    if plot is not None:
+        drawn = io.BytesIO()
+        choice.figure().savefig(drawn, format=plot.suffix[1:].lower())
+        write_bytes(plot, drawn.getvalue())
     out = console()
     for decision in learned.decisions:
         out.print(str(decision), markup=False, soft_wrap=True)
@@ -101,12 +108,8 @@ def choose_k(
     _print_criteria(out, choice)
     out.print(choice.sentence, markup=False, soft_wrap=True)
     if csv is not None:
-        write_bytes(csv, choice.table.to_csv().encode())
         out.print(f"table: {csv}", markup=False, soft_wrap=True)
     if plot is not None:
-        drawn = io.BytesIO()
-        choice.figure().savefig(drawn, format=plot.suffix[1:].lower())
-        write_bytes(plot, drawn.getvalue())
         out.print(f"plot: {plot}", markup=False, soft_wrap=True)
 
 

@@ -49,7 +49,6 @@ def evaluate(
 
     check_outputs([model, table], [csv])
     known = load_model(model)
-    out = console()
     with progress() as told:
         features, classes, n_left_out = _rows(known, table, labels, told)
         told("judging", 0, None)
@@ -60,6 +59,10 @@ def evaluate(
             classes,
             random_state=seed_of(seed),
         )
+    # Whoever reads the output may stop early, which ends the command: files come first.
+    if csv is not None and found.agreement is not None:
+        write_bytes(csv, found.agreement.confusion.to_csv().encode())
+    out = console()
     if n_left_out:
         rows = "1 row" if n_left_out == 1 else f"{n_left_out:,} rows"
         reason = "as outliers or for missing values" + ("" if labels is None else f", also of {labels}")
@@ -69,7 +72,6 @@ def evaluate(
         return
     _print_agreement(out, found.agreement)
     if csv is not None:
-        write_bytes(csv, found.agreement.confusion.to_csv().encode())
         out.print(f"confusion: {csv}", markup=False, soft_wrap=True)
 
 

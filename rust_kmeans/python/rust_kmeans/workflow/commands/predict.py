@@ -47,7 +47,7 @@ def predict(
     for reason, count in n_without.items():
         rows = "1 row has" if count == 1 else f"{count:,} rows have"
         said.print(f"label -1: {rows} {reason}, and so no cluster", soft_wrap=True)
-    said.print(f"labels: {out}", soft_wrap=True)
+    said.print(f"labels: {out}", markup=False, soft_wrap=True)
 
 
 def _predictions(

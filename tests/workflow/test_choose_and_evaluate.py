@@ -130,6 +130,16 @@ def test_evaluate_prints_what_quality_finds(
     assert written.columns.tolist() == ["a", "b", "c"]
 
 
+def test_choose_k_says_how_a_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pd.DataFrame(blobs(3, 1, n_samples=300)).to_csv(tmp_path / "t.csv", sep=";", decimal=",", index=False)
+    assert run(monkeypatch, "choose-k", tmp_path / "t.csv", "--k", "1..4") == 0
+    assert capsys.readouterr().out.startswith(
+        "read: columns are separated by ';'; numbers have a decimal comma"
+    )
+
+
 def test_classes_are_the_same_where_a_text_far_down_makes_them_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -236,7 +236,7 @@ def test_booleans_are_numbers_and_identifiers_are_noted() -> None:
         (pd.DataFrame({"a": [1.0]}), "has one row"),
         (pd.DataFrame({"a": ["x", "y"]}), "no column is left to cluster: 'a': it holds text"),
         (pd.DataFrame({"a": [1.0, 1.0]}), "no column is left to cluster: 'a': it is constant"),
-        (pd.DataFrame(index=[0, 1]), "no column is left"),
+        (pd.DataFrame(index=[0, 1]), "the table has no columns"),
         (np.zeros(3), "must be"),
     ],
 )

@@ -213,6 +213,9 @@ def learn(source: Source, options: Options, progress: Progress) -> Learned:
         be refused, and for a table of which no row is left.
     """
     columns, n_rows = _survey(source, progress)
+    if not columns:
+        msg = "the table has no columns."
+        raise WorkflowError(msg)
     if n_rows == 0:
         msg = "the table has no rows."
         raise WorkflowError(msg)

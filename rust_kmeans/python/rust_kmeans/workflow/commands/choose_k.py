@@ -74,7 +74,7 @@ def choose_k(
     from rust_kmeans.workflow._files import write_bytes
     from rust_kmeans.workflow._learning import Options, learn
     from rust_kmeans.workflow._sources import InMemory, Stored, is_large
-    from rust_kmeans.workflow._tables import read_table
+    from rust_kmeans.workflow._tables import how_it_is_read, read_table
 
     check_outputs([table], [plot, csv])
     options = Options(
@@ -87,6 +87,7 @@ def choose_k(
         unusable=unusable,  # type: ignore[arg-type]
         dtype=dtype,  # type: ignore[arg-type]
     )
+    form = how_it_is_read(table)
     with progress() as told:
         source: Source = Stored(table) if is_large(table) else InMemory(read_table(table))
         learned = learn(source, options, told)
@@ -101,6 +102,8 @@ def choose_k(
         choice.figure().savefig(drawn, format=plot.suffix[1:].lower())
         write_bytes(plot, drawn.getvalue())
     out = console()
+    if form is not None:
+        out.print(f"read: {form}", markup=False, soft_wrap=True)
     for decision in learned.decisions:
         out.print(str(decision), markup=False, soft_wrap=True)
     if len(features) < learned.n_kept:

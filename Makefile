@@ -32,7 +32,8 @@ COUNTER := $(CURDIR)/target/tools-$(GUNGRAUN)/bin/gungraun-runner
 MEMCHECK := --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
 
 .PHONY: help bench test test-python test-peers test-spark test-rust kernel peers spark lint constraints docs clean \
-    instructions instructions-against compare history memcheck fuzz roofline growth wheel sdist test-wheel test-sdist
+    instructions instructions-against compare history memcheck fuzz roofline growth load-service wheel sdist \
+    test-wheel test-sdist
 
 help:
 	@echo 'make bench    set up, build, run python runner.py --sizes 1e3..1e6 (more options: ARGS="--quick")'
@@ -51,6 +52,7 @@ help:
 	@echo 'make fuzz          throw many random arguments at the extension module'
 	@echo 'make roofline      the dense kernel against the limits of this machine (ARGS="--quick")'
 	@echo 'make growth        time of an iteration against the number of rows (ARGS="--largest 1e8")'
+	@echo 'make load-service  requests and rows per second of the service (ARGS="--soak 120": its memory)'
 	@echo 'make wheel         build the wheel into dist/ (make sdist: the source distribution)'
 	@echo 'make test-wheel    (test-sdist) build the wheel, install it into an empty environment, run the tests of the library there'
 	@echo 'make docs     build the documentation into docs/_build'
@@ -114,6 +116,9 @@ roofline:
 
 growth: $(KERNEL)
 	$(BIN)/python -m rust_impl.growth $(ARGS)
+
+load-service: $(KERNEL)
+	$(BIN)/python -m tests.load_service $(ARGS)
 
 # Only the newest build is left in dist/. ARGS="--target ..." for another platform.
 wheel: $(DEPENDENCIES)

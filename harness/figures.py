@@ -34,8 +34,10 @@ STYLE: Any = {
     # The same figures are the same bytes.
     "svg.hashsalt": "k-means",
 }
-#: Inches of one panel.
-PANEL = (2.9, 2.4)
+#: Inches of one panel, by how many stand side by side: few are larger, so that titles and legend fit.
+PANELS = {1: (6.2, 3.6), 2: (4.0, 2.9), 3: (2.9, 2.4)}
+#: Inches that a name takes in the legend, its line included.
+LEGEND_WIDTH = 1.4
 
 
 def write_figures(folder: Path, results: Results) -> list[Path]:
@@ -140,7 +142,8 @@ def memory(lines: pd.DataFrame, names: Sequence[str]) -> Figure | None:
         return None
     low = min(float(grid.min(axis=None)) for _, grid in known)
     high = max(float(grid.max(axis=None)) for _, grid in known)
-    figure, axes = _panels(len(known))
+    # A panel of few rows need not be high.
+    figure, axes = _panels(len(known), height=0.8 + 0.25 * max(len(grid) for _, grid in known))
     norm = mpl.colors.LogNorm(low, max(high, low * 1.01))
     for (name, grid), panel in zip(known, axes, strict=True):
         panel.imshow(grid, cmap="cividis_r", norm=norm, aspect="auto")
@@ -203,10 +206,11 @@ def frontier(lines: pd.DataFrame, names: Sequence[str]) -> Figure | None:
     return figure
 
 
-def _panels(count: int) -> tuple[Figure, list[Any]]:
+def _panels(count: int, height: float | None = None) -> tuple[Figure, list[Any]]:
     columns = min(count, 3)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.7), layout="constrained")
+    width, usual = PANELS[columns]
+    figure = Figure(figsize=(width * columns, (height or usual) * rows + 0.7), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for unused in axes[count:]:
         unused.remove()
@@ -240,4 +244,5 @@ def _legend(figure: Figure, axes: Sequence[Any], names: Sequence[str]) -> None:
     }
     known = [name for name in names if name in drawn]
     handles = [drawn[name] for name in known]
-    figure.legend(handles, known, loc="outside lower center", ncols=min(len(known), 5), fontsize=8)
+    columns = min(len(known), int(figure.get_figwidth() / LEGEND_WIDTH))
+    figure.legend(handles, known, loc="outside lower center", ncols=columns, fontsize=8)

@@ -14,6 +14,11 @@ WHOLE = [
     "rust_kmeans/_core.abi3.so",
     "rust_kmeans/_core.pyi",
     "rust_kmeans/py.typed",
+    "rust_kmeans/workflow/page/explain.html",
+    "rust_kmeans/workflow/page/explain.css",
+    "rust_kmeans/workflow/service/page/page.html",
+    "rust_kmeans/workflow/service/page/page.css",
+    "rust_kmeans/workflow/service/page/page.js",
     "rust_kmeans-0.1.0.dist-info/METADATA",
     "rust_kmeans-0.1.0.dist-info/licenses/LICENSE",
 ]

@@ -35,6 +35,11 @@ def check_contents(wheel: Path) -> None:
         r"rust_kmeans/_core\.(abi3\.so|pyd)",
         r"rust_kmeans/_core\.pyi",
         r"rust_kmeans/py\.typed",
+        r"rust_kmeans/workflow/page/explain\.html",
+        r"rust_kmeans/workflow/page/explain\.css",
+        r"rust_kmeans/workflow/service/page/page\.html",
+        r"rust_kmeans/workflow/service/page/page\.css",
+        r"rust_kmeans/workflow/service/page/page\.js",
         r"rust_kmeans-[^/]+\.dist-info/licenses/LICENSE",
     ):
         if not any(re.fullmatch(part, name) for name in names):

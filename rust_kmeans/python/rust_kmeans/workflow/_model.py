@@ -53,6 +53,19 @@ class ClusterModel:
     parameters : mapping of str
         How the model was fitted (n_clusters, init, random_state, ...) and how it went (n_iter, inertia):
         text, numbers, booleans and None.
+
+    Attributes
+    ----------
+    n_clusters : int
+        How many centers there are.
+    names : tuple of str
+        The columns that are used, in the order of the features.
+    centers_in_units : ndarray of shape (n_clusters, n_features), float64
+        The centers in units of the columns.
+    model_id : str
+        Sixteen hexadecimal digits of what decides a prediction: the same for equal models, anywhere.
+    estimator : KMeans
+        A fitted `rust_kmeans.KMeans` over the features.
     """
 
     centers: Floats

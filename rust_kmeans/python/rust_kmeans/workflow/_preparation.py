@@ -36,6 +36,11 @@ class Preparation:
         Of the features.
     scale, missing, outliers : str
         The options they come from.
+
+    Attributes
+    ----------
+    n_features : int
+        How many columns are used.
     """
 
     names: tuple[str, ...]

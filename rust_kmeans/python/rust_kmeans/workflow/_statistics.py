@@ -52,6 +52,11 @@ class TrainingStatistics:
     n_sampled : int, default=0
         Rows that the quantiles are of: all, or a random sample of them; 0 where the training rows were not
         at hand, and quantiles are NaN.
+
+    Attributes
+    ----------
+    shares : ndarray of shape (n_clusters,), float64
+        Share of the rows of each cluster, 0..1.
     """
 
     n_samples: int

@@ -17,6 +17,7 @@ from rust_kmeans.workflow.commands.evaluate import evaluate
 from rust_kmeans.workflow.commands.explain import explain
 from rust_kmeans.workflow.commands.fit import fit
 from rust_kmeans.workflow.commands.predict import predict
+from rust_kmeans.workflow.commands.serve import serve
 
 #: What shells report of a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -54,6 +55,7 @@ app.command("fit")(fit)
 app.command("explain")(explain)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)
+app.command("serve")(serve)
 app.command("drift")(drift)
 app.command("export")(export_model)
 app.command("import")(import_model)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from rust_kmeans._core import __version__
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._model import ClusterModel
 from rust_kmeans.workflow.service import _metrics
 from rust_kmeans.workflow.service._bodies import BINARY, JSON, read_body
-from rust_kmeans.workflow.service._guard import HEALTH, PAGE, Guard
+from rust_kmeans.workflow.service._guard import HEALTH, Guard
 from rust_kmeans.workflow.service._limits import Limits
 from rust_kmeans.workflow.service._refusals import Refusal, json_response, unprocessable
 from rust_kmeans.workflow.service._rows import rows_of
@@ -41,7 +40,7 @@ logger = logging.getLogger("rust_kmeans.service")
 
 
 def create_app(
-    model: ClusterModel | str | os.PathLike[str],
+    model: ClusterModel | str | Path,
     *,
     name: str | None = None,
     token: str | None = None,
@@ -52,7 +51,7 @@ def create_app(
 
     Parameters
     ----------
-    model : ClusterModel or path
+    model : ClusterModel, str or Path
         What answers. From a file it can be loaded anew: by `app.state.service.reload()`, and with a token by
         `POST /reload`.
     name : str, default=None
@@ -121,12 +120,14 @@ class _Application(FastAPI):
         if self.openapi_schema is None or self._described is not served:
             described = get_openapi(title=self.title, version=self.version, routes=self.routes)
             described["components"] = {"schemas": components(served)}
+            for path, operations in described["paths"].items():
+                for operation in operations.values():
+                    if "{name}" in path:
+                        operation["parameters"][0]["schema"] = {"const": self.state.service.name}
+                    if self.secured and path not in HEALTH:
+                        operation["security"] = [{"token": []}]
             if self.secured:
                 described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-                for path, operations in described["paths"].items():
-                    for operation in operations.values():
-                        if path not in HEALTH | PAGE:
-                            operation["security"] = [{"token": []}]
             self.openapi_schema, self._described = described, served
         return self.openapi_schema
 
@@ -235,7 +236,7 @@ def _add_protocol(app: _Application, service: Service) -> None:
 def _add_operation(app: _Application, service: Service) -> None:
     @app.get("/model", summary="The model", responses=answers("ServedModel", token=app.secured))
     async def model() -> Response:
-        model, accepted = service.served
+        model, accepted, _ = service.served
         return json_response(
             {
                 "name": service.name,
@@ -249,8 +250,14 @@ def _add_operation(app: _Application, service: Service) -> None:
             }
         )
 
-    @app.get("/metrics", summary="Figures for Prometheus", include_in_schema=False)
+    figures = answers("Error", token=app.secured)
+    figures[200]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+
+    @app.get(
+        "/metrics", summary="Figures for Prometheus", responses=figures, response_class=PlainTextResponse
+    )
     async def metrics() -> Response:
+        await service.measure_drift()
         return Response(service.metrics.text(), media_type=_metrics.CONTENT_TYPE)
 
     if app.secured and service.path is not None:

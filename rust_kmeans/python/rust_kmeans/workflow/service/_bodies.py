@@ -90,7 +90,10 @@ def object_of(body: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"the body cannot be read as JSON: {error}.") from None
+        # Many programs write it all the same.
+        hint = "; JSON has no NaN, null says what is missing" if b"NaN" in body else ""
+        reason = f"the body cannot be read as JSON: {error}{hint}."
+        raise Refusal(HTTPStatus.BAD_REQUEST, reason) from None
     if not isinstance(document, dict):
         msg = f"the body is {kind_of(document)}: it must be a JSON object."
         raise unprocessable(msg)

@@ -60,6 +60,11 @@ class Metrics:
             "1 where recent rows are unlike the training data.",
             registry=self._registry,
         )
+        self._compared = Gauge(
+            "rust_kmeans_drift_rows",
+            "Recent rows that were compared with the training data.",
+            registry=self._registry,
+        )
         self._clusters: list[Counter] = []
 
     def set_model(self, name: str, model: ClusterModel) -> None:
@@ -70,6 +75,7 @@ class Metrics:
         self._clusters = [self._cluster_rows.labels(str(label)) for label in range(model.n_clusters)]
         self._psi.clear()
         self._alarm.set(0)
+        self._compared.set(0)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count a request; `route` is one of the service's own."""
@@ -90,11 +96,12 @@ class Metrics:
         """Count a reload."""
         self._reloads.labels("failed" if failed else "done").inc()
 
-    def set_drift(self, psi: Mapping[str, float], *, alarm: bool) -> None:
-        """Note how unlike the training data recent rows are."""
+    def set_drift(self, psi: Mapping[str, float], n_rows: int, *, alarm: bool) -> None:
+        """Note how unlike the training data recent rows are, and of how many that is said."""
         for feature, value in psi.items():
             self._psi.labels(feature).set(value)
         self._alarm.set(alarm)
+        self._compared.set(n_rows)
 
     def text(self) -> bytes:
         """Return all of it as Prometheus reads it."""

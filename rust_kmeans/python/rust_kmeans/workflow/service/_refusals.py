@@ -9,7 +9,7 @@ import orjson
 from starlette.responses import Response
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818  # no defect of anybody: an answer
     """A request that is not answered as it wishes.
 
     Parameters

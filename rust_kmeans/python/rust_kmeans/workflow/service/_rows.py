@@ -122,7 +122,7 @@ def rows_of(body: bytes, accepted: Accepted) -> Rows:
         msg = f"'features' is {kind_of(features)}: it must be a row or an array of rows."
         raise unprocessable(msg)
     alone = isinstance(features, dict) or not (features and isinstance(features[0], list | dict))
-    rows = [features] if alone else features
+    rows: list[Any] = [features] if alone else list(features)
     accepted.refuse_many(len(rows))
     flat = _flat(rows, accepted.names)
     values = accepted.numbers(flat)

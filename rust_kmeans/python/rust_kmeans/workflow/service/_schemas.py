@@ -26,7 +26,7 @@ def components(served: Served) -> dict[str, Schema]:
     dict of str to dict
         By name, as JSON Schema.
     """
-    model, accepted = served
+    model, accepted, _ = served
     n_clusters = model.n_clusters
     label = {"type": "integer", "minimum": 0, "maximum": n_clusters - 1}
     distances = _array({"type": "number", "minimum": 0}, n_clusters)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, TypeVar
+from time import monotonic
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rust_kmeans.workflow._drift import DriftWindow
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._model import ClusterModel, Prediction
 from rust_kmeans.workflow._model_file import load_model
@@ -27,11 +30,19 @@ _T = TypeVar("_T")
 logger = logging.getLogger("rust_kmeans.service")
 
 
+#: Seconds from one computation of the drift of the last rows to the next; in between all get the same.
+DRIFT_SECONDS: Final = 10.0
+#: How often fresh rows of the same kind are called drift: seldom, as the same window is looked at many times.
+DRIFT_LEVEL: Final = 0.001
+
+
 class Served(NamedTuple):
-    """A model and what rows it takes: a request keeps to the one it found."""
+    """A model, what rows it takes and the last it has seen: a request keeps to the one it found."""
 
     model: ClusterModel
     accepted: Accepted
+    # None for a model that does not know its training rows.
+    window: DriftWindow | None
 
 
 class Service:
@@ -39,7 +50,7 @@ class Service:
 
     Parameters
     ----------
-    model : ClusterModel or path
+    model : ClusterModel, str or Path
         What answers; from a file it can be loaded anew.
     name : str or None
         Of the model in addresses; None for the name of the file, or "model".
@@ -47,15 +58,14 @@ class Service:
         What is taken on at most.
     """
 
-    def __init__(
-        self, model: ClusterModel | str | os.PathLike[str], name: str | None, limits: Limits
-    ) -> None:
+    def __init__(self, model: ClusterModel | str | Path, name: str | None, limits: Limits) -> None:
         self.limits = limits
         self.metrics = Metrics()
         self.path = None if isinstance(model, ClusterModel) else Path(model)
         self.name = name or (self.path.stem if self.path else "model")
         self._reloading = asyncio.Lock()
         self._executor = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="rows")
+        self._drift_due = -math.inf
         self._n_jobs = 0
         self._jobs_lock = Lock()
         self._serve(model if isinstance(model, ClusterModel) else load_model(model))
@@ -65,13 +75,31 @@ class Service:
         try:
             # Requests share the cores.
             return served.model.predict(values, n_threads=1)
-        except WorkflowError as error:
+        except ValueError as error:
             raise unprocessable(str(error)) from None
 
     def count(self, served: Served, values: NDArray[np.float64], prediction: Prediction) -> None:
         """Note rows that were answered; those of a model that has gone do not count for the present one."""
         if served is self.served:
             self.metrics.count_rows(prediction.labels)
+            if served.window is not None:
+                served.window.add(values, prediction)
+
+    async def measure_drift(self) -> None:
+        """Bring the figures of drift up to date, unless they were a moment ago."""
+        served = self.served
+        if not served.window or monotonic() < self._drift_due:
+            return
+        self._drift_due = monotonic() + DRIFT_SECONDS
+        try:
+            report = await asyncio.to_thread(served.window.report)
+        except WorkflowError:
+            # All rows in the window are such as were left out of the training.
+            return
+        if served is self.served:
+            of_features = report.table[report.table["test"] == "PSI"]
+            psi = dict(zip(of_features["feature"], of_features["effect"], strict=True))
+            self.metrics.set_drift(psi, report.n_samples, alarm=report.is_drift)
 
     async def work(self, n_bytes: int, job: Callable[[], _T]) -> _T:
         """Return what a job over a body returns, found in a thread where others would wait for it."""
@@ -119,10 +147,15 @@ class Service:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _serve(self, model: ClusterModel) -> None:
+        try:
+            window = DriftWindow(model, level=DRIFT_LEVEL)
+        except WorkflowError:
+            window = None
         self.metrics.set_model(self.name, model)
-        self.served = Served(model, Accepted.by(model, self.limits.max_rows))
+        self._drift_due = -math.inf
+        self.served = Served(model, Accepted.by(model, self.limits.max_rows), window)
 
-    def _job_ended(self, _future: Future[object]) -> None:
+    def _job_ended(self, _future: Future[Any]) -> None:
         with self._jobs_lock:
             self._n_jobs -= 1
 

@@ -169,11 +169,13 @@ def _object(value: object, what: str) -> dict[str, Any]:
 
 def _rows_of_shape(shape: list[Any], accepted: Accepted) -> int:
     n_features = len(accepted.names)
-    if len(shape) != 2 or set(map(type, shape)) != {int} or shape[0] < 0 or shape[1] != n_features:
+    # JSON has one kind of number: 3.0 is 3.
+    counts = [size for size in shape if type(size) in (int, float) and size >= 0 and size == size // 1]
+    if len(shape) != 2 or len(counts) != 2 or counts[1] != n_features:
         msg = f"the shape of '{INPUT}' is not [n, {n_features}]."
         raise unprocessable(msg)
-    accepted.refuse_many(shape[0])
-    return int(shape[0])
+    accepted.refuse_many(int(counts[0]))
+    return int(counts[0])
 
 
 def _from_json(tensor: dict[str, Any], shape: tuple[int, int], accepted: Accepted) -> NDArray[np.float64]:

@@ -130,6 +130,33 @@ def test_evaluate_prints_what_quality_finds(
     assert written.columns.tolist() == ["a", "b", "c"]
 
 
+def test_choose_k_says_how_a_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pd.DataFrame(blobs(3, 1, n_samples=300)).to_csv(tmp_path / "t.csv", sep=";", decimal=",", index=False)
+    assert run(monkeypatch, "choose-k", tmp_path / "t.csv", "--k", "1..4") == 0
+    assert capsys.readouterr().out.startswith(
+        "read: columns are separated by ';'; numbers have a decimal comma"
+    )
+
+
+def test_classes_are_the_same_where_a_text_far_down_makes_them_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = np.arange(70_000) % 2
+    frame = pd.DataFrame({"x": kinds * 9 + np.arange(70_000) % 3, "y": kinds, "kind": kinds})
+    frame["kind"] = frame["kind"].astype(object).where(frame.index < len(frame) - 2, "rare")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    save_model(fit_table(frame, 2, drop=["kind"]).model, tmp_path / "model")
+    csv = tmp_path / "confusion.csv"
+    assert (
+        run(monkeypatch, "evaluate", tmp_path / "model", tmp_path / "t.csv", "--labels", "kind", "--csv", csv)
+        == 0
+    )
+    assert pd.read_csv(csv, index_col="class").sum(axis=1).to_dict() == {"0": 34_999, "1": 34_999, "rare": 2}
+    assert "100.00%" in capsys.readouterr().out
+
+
 def test_evaluate_needs_no_classes(
     table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

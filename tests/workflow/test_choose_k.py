@@ -205,3 +205,28 @@ def test_the_figure_shows_every_criterion_and_the_same_bytes_each_time() -> None
 def test_a_figure_is_drawn_where_the_inertia_ends_at_zero() -> None:
     choice = choose_k(np.repeat(np.arange(3.0)[:, None], 20, axis=0))
     choice.figure().savefig(io.BytesIO(), format="png")
+
+
+@pytest.mark.parametrize(
+    ("n_features", "k", "said"),
+    [
+        (1, 15, "k = 15, unsure: no elbow, though stability and silhouette are those of clear clusters;"),
+        (
+            2,
+            22,
+            "k = 20, unsure: no elbow up to 20, where the silhouette is highest: look at larger numbers;",
+        ),
+        (
+            5,
+            40,
+            "k = 20, unsure: no elbow up to 20, where the silhouette is highest: there are no clusters, or",
+        ),
+    ],
+)
+def test_where_there_are_clusters_the_sentence_does_not_deny_them(n_features: int, k: int, said: str) -> None:
+    random = np.random.default_rng(0)
+    side = np.arange(np.ceil(k ** (1 / n_features)))
+    grid = np.stack(np.meshgrid(*[side] * n_features), axis=-1).reshape(-1, n_features) * 8.0
+    centers = grid[random.permutation(len(grid))[:k]]
+    X = centers[random.integers(0, k, 4_000)] + random.normal(size=(4_000, n_features))
+    assert choose_k(X).sentence.startswith(said)

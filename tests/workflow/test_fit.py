@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from dataclasses import replace
@@ -23,6 +24,7 @@ from rust_kmeans.workflow import (
     update_model,
 )
 from rust_kmeans.workflow import _columns as columns_module
+from rust_kmeans.workflow import _tables as tables_module
 from rust_kmeans.workflow._sources import is_large
 from rust_kmeans.workflow._tables import PART_ROWS
 from rust_kmeans.workflow._update import together
@@ -100,18 +102,22 @@ def test_an_array_is_fitted_as_its_npy_file_in_any_way(tmp_path: Path) -> None:
         assert_same(fit_table(tmp_path / "m.npy", 4, **options), whole)
 
 
-def test_a_column_whose_values_change_kind_far_down_a_csv_file_is_dropped_in_any_way(tmp_path: Path) -> None:
+def test_a_column_whose_values_change_kind_far_down_a_csv_file_is_dropped_in_any_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables_module, "_PIECE_BYTES", 1 << 18)
     n_rows = 70_000
     frame = pd.DataFrame({"x": np.arange(n_rows) % 7, "y": np.arange(n_rows) % 5})
     late = pd.Series(np.ones(n_rows), dtype=object)
     frame["text"] = late.where(frame.index < n_rows - 1, "none so far")
     frame["flag"] = (frame["x"] > 3).astype(object).where(frame.index < PART_ROWS, 2.5)
     frame.to_csv(tmp_path / "t.csv", index=False)
-    for stream in (False, True):
-        fitted = fit_table(tmp_path / "t.csv", 2, stream=stream)
+    for stream, dask in ((False, False), (True, False), (None, True)):
+        fitted = fit_table(tmp_path / "t.csv", 2, stream=stream, dask=dask)
         assert fitted.model.names == ("x", "y")
         reasons = {decision.column: decision.reason for decision in fitted.decisions}
         assert reasons["text"].startswith("it holds text, such as")
+        # A part in which both occur is text.
         assert reasons["flag"].startswith("it holds booleans among" if stream else "it holds text")
 
 
@@ -146,6 +152,21 @@ def test_auto_finds_the_number_of_clusters_and_says_how_sure_that_is() -> None:
     assert fitted.model.n_clusters == 4
     assert any(decision.action == "clustered" and "4" in decision.reason for decision in fitted.decisions)
     assert "choose k" in fitted.seconds
+
+
+def test_auto_sees_every_group_of_a_table_in_which_groups_take_turns(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    turn = np.arange(200_000) % 4
+    frame = pd.DataFrame({"x": random.normal(turn * 20), "y": random.normal(turn % 2 * 20)})
+    fitted = fit_table(frame)
+    assert fitted.model.n_clusters == 4
+    said = [str(decision) for decision in fitted.decisions]
+    assert "clustered: k is chosen by 100,000 of 200,000 rows, drawn at random" in said
+    assert any(line.startswith("clustered: k = 4, sure") for line in said)
+    frame.to_parquet(tmp_path / "t.parquet")
+    in_parts = fit_table(tmp_path / "t.parquet", stream=True)
+    assert [str(decision) for decision in in_parts.decisions][1:] == said
+    assert_same(fitted, in_parts)
 
 
 def test_progress_tells_each_pass_and_its_rows(frame: pd.DataFrame, tmp_path: Path) -> None:
@@ -363,7 +384,12 @@ def test_the_command_fit_prints_each_decision_and_writes_model_labels_and_report
         (("fit", "t.csv", "--model", "none/m.model"), "there is no folder"),
         (("fit", "t.csv", "--update", "m.model", "--scale", "minmax"), "--scale has no effect"),
         (("predict", "m.model", "u.csv", "--out", "p.csv"), "no column 'a' (is it 'A'?)"),
-        (("predict", "m.model", "inf.csv", "--out", "p.csv"), "inf.csv: row 1 has a value of 'a'"),
+        (("predict", "m.model", "large.csv", "--out", "p.csv"), "large.csv: row 1 has a value of 'a'"),
+        (("predict", "m.model", "t.csv", "--out", "t.csv"), "t.csv cannot be written: this command reads"),
+        (("predict", "m.model", "t.csv", "--out", "./m.model"), "m.model cannot be written"),
+        (("fit", "t.csv", "--model", "t.csv"), "t.csv cannot be written: this command reads it"),
+        (("fit", "t.csv", "--model", "p.csv", "--labels", "p.csv"), "writes it for another option"),
+        (("fit", "t.csv", "--model", "."), ". cannot be written: it is a folder"),
         (("predict", "t.csv", "t.csv", "--out", "p.csv"), "t.csv"),
     ],
 )
@@ -377,7 +403,7 @@ def test_a_mistake_is_one_line_and_exit_status_2(
     monkeypatch.chdir(tmp_path)
     Path("t.csv").write_text("a,b,c\n1,2,x\n2,3,y\n4,1,z\n")
     Path("u.csv").write_text("A,b\n1,2\n")
-    Path("inf.csv").write_text("a,b\n1,2\ninf,2\n")
+    Path("large.csv").write_text("a,b\n1,2\n1e99,2\n")
     assert run(monkeypatch, "fit", "t.csv", "--k", 2, "--model", "m.model") == 0
     capsys.readouterr()
     assert run(monkeypatch, *arguments) == 2
@@ -386,6 +412,61 @@ def test_a_mistake_is_one_line_and_exit_status_2(
     assert printed.err.startswith("error: ")
     assert printed.err.count("\n") == 1
     assert not Path("p.csv").exists()
+
+
+def test_predict_gives_the_labels_of_the_fit_to_the_rows_of_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame(blobs(2_000), columns=["a", "b", "c"])
+    frame.loc[[3, 4], "a"] = np.nan
+    frame.loc[9, "b"] = np.inf
+    frame.to_csv("t.csv", index=False)
+    words = ("--k", 4, "--missing", "drop", "--columns", "c,a,b", "--model", "m.model", "--labels", "l.csv")
+    assert run(monkeypatch, "fit", "t.csv", *words) == 0
+    assert run(monkeypatch, "predict", "m.model", "t.csv", "--out", "p.csv") == 0
+    found = pd.read_csv("p.csv")
+    assert found["label"].tolist() == pd.read_csv("l.csv")["label"].tolist()
+    without = found.index[found["label"] == -1].tolist()
+    assert without == [3, 4, 9]
+    assert found.index[found[["distance", "margin"]].isna().all(axis=1)].tolist() == without
+    said = capsys.readouterr().out
+    assert "label -1: 2 rows have a missing value, and so no cluster" in said
+    assert "label -1: 1 row has an infinite value, and so no cluster" in said
+
+
+def test_files_are_written_before_a_line_that_no_one_reads(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame.to_csv("t.csv", index=False)
+    run(monkeypatch, "fit", "t.csv", "--k", 2, "--model", "[m].model")
+
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    for words in (
+        ("fit", "t.csv", "--k", 4, "--model", "m", "--labels", "l.csv", "--report", "r.json"),
+        ("fit", "t.csv", "--update", "[m].model", "--model", "u"),
+        ("choose-k", "t.csv", "--k", "1..4", "--csv", "k.csv", "--plot", "k.svg"),
+        ("evaluate", "[m].model", "t.csv", "--labels", "name", "--csv", "c.csv"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", Closed())
+            run(patched, *words)
+    for name in ("m", "l.csv", "r.json", "u", "k.csv", "k.svg", "c.csv"):
+        assert Path(name).stat().st_size > 0
+
+
+def test_a_column_with_a_comma_in_its_name_is_named_in_quotes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("size, m;a;b\n1,5;2;3\n2,5;3;1\n4,5;1;2\n")
+    words = ("--k", 2, "--columns", '"size, m", a', "--model", "m.model")
+    assert run(monkeypatch, "fit", "t.csv", *words) == 0
+    assert load_model(tmp_path / "m.model").names == ("size, m", "a")
 
 
 def test_predict_of_a_table_without_rows_writes_one_without_rows(

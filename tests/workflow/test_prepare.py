@@ -121,6 +121,19 @@ def test_columns_that_are_no_use_are_dropped_each_with_its_reason() -> None:
     assert list(TablePreparer(columns=["rare", "a"]).fit(frame).get_feature_names_out()) == ["rare", "a"]
 
 
+@pytest.mark.parametrize("name", ["column 1", "Unnamed: 0"])
+def test_the_numbers_of_rows_that_were_stored_along_are_dropped(name: str) -> None:
+    frame = pd.DataFrame({name: np.arange(20), "x": np.arange(20) % 3, "count": np.arange(20) + 5})
+    preparer = TablePreparer().fit(frame)
+    assert preparer.preparation_.names == ("x", "count")
+    assert str(preparer.decisions_[0]) == (
+        f"dropped {name}: it has no name and numbers the rows; name it to keep it"
+    )
+    assert TablePreparer(columns=[name, "x"]).fit(frame).preparation_.names == (name, "x")
+    frame[name] *= 2
+    assert TablePreparer().fit(frame).preparation_.names == (name, "x", "count")
+
+
 def test_columns_are_chosen_in_order_and_dropped_as_asked() -> None:
     preparer = TablePreparer(columns=["c", "a", "b"], drop=["a"]).fit(table())
     assert preparer.preparation_.names == ("c", "b")
@@ -223,7 +236,7 @@ def test_booleans_are_numbers_and_identifiers_are_noted() -> None:
         (pd.DataFrame({"a": [1.0]}), "has one row"),
         (pd.DataFrame({"a": ["x", "y"]}), "no column is left to cluster: 'a': it holds text"),
         (pd.DataFrame({"a": [1.0, 1.0]}), "no column is left to cluster: 'a': it is constant"),
-        (pd.DataFrame(index=[0, 1]), "no column is left"),
+        (pd.DataFrame(index=[0, 1]), "the table has no columns"),
         (np.zeros(3), "must be"),
     ],
 )
@@ -250,6 +263,14 @@ def test_parameters_that_are_not_valid_are_refused_with_those_that_are(
 ) -> None:
     with pytest.raises(WorkflowError, match=reason):
         TablePreparer(**parameters).fit(table())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_too_large_for_the_features_are_refused_without_a_warning(dtype: Any) -> None:
+    preparer = TablePreparer(scale="minmax", dtype=dtype).fit([[0.0, 0.0], [0.25, 1.0]])
+    for value in (1e39, 1e308) if dtype == "float32" else (1e308,):
+        with pytest.raises(WorkflowError, match=f"row 1 has a value of 'x0' too large for {dtype}"):
+            preparer.transform([[0.0, 0.0], [-value, 1.0]])
 
 
 def test_it_is_a_transformer_as_others_are() -> None:

@@ -17,7 +17,8 @@ import pytest
 from pyarrow import parquet
 
 from rust_kmeans.workflow import WorkflowError, iter_table, read_table
-from rust_kmeans.workflow._tables import how_it_is_read, values_of, write_table
+from rust_kmeans.workflow import _tables as tables_module
+from rust_kmeans.workflow._tables import how_it_is_read, pieces_of, values_of, write_table
 
 
 @pytest.fixture
@@ -85,6 +86,58 @@ def test_a_folder_of_parquet_files_is_one_table_with_the_columns_of_its_folders(
     assert table["month"].tolist() == [1] * 200 + [2] * 300
 
 
+def test_files_of_a_folder_need_not_have_the_same_columns_and_types(tmp_path: Path) -> None:
+    folder = tmp_path / "trips"
+    folder.mkdir()
+    pd.DataFrame({"count": [1, 2], "old": [3.0, 4.0]}).to_parquet(folder / "1.parquet")
+    pd.DataFrame({"new": [5.0], "count": [1.5]}).to_parquet(folder / "2.parquet")
+    expected = pd.DataFrame(
+        {"count": [1.0, 2.0, 1.5], "old": [3.0, 4.0, None], "new": [None, None, 5.0]}, dtype=float
+    )
+    pd.testing.assert_frame_equal(read_table(folder), expected)
+    pd.testing.assert_frame_equal(pd.concat(iter_table(folder), ignore_index=True), expected)
+    pieces = [piece(["new", "count"]) for piece in pieces_of(folder)]
+    pd.testing.assert_frame_equal(pd.concat(pieces, ignore_index=True), expected[["new", "count"]])
+    assert how_it_is_read(folder) == (
+        "'old' is not in 1 of 2 files, whose rows miss it; 'new' is not in 1 of 2 files, whose rows miss it"
+    )
+
+
+def test_files_of_a_folder_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1.0]}).to_parquet(tmp_path / "1.parquet")
+    pd.DataFrame({"x": ["a"]}).to_parquet(tmp_path / "2.parquet")
+    with pytest.raises(WorkflowError, match="not of one table") as refused:
+        read_table(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("has_names", [True, False])
+@pytest.mark.parametrize("size", [1, 7, 64, 1_000])
+def test_pieces_of_a_csv_file_are_whole_lines_and_together_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, has_names: bool
+) -> None:
+    monkeypatch.setattr(tables_module, "_PIECE_BYTES", size)
+    path = tmp_path / "t.csv"
+    rows = "".join(f'{i},"Köln, {i}\n""{i}""\n",{i / 7}\r\n' for i in range(20))
+    path.write_bytes((("a,b,c\n" if has_names else "0,1,2\n") + rows).encode())
+    pieces = pieces_of(path)
+    assert (len(pieces) > 10) == (size < 100)
+    for columns in (["a", "b", "c"], ["c", "a"]) if has_names else (["x2", "x0"],):
+        # A first piece of names alone has no rows to tell the dtypes by.
+        parts = [part for piece in pieces if len(part := piece(columns))]
+        pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), read_table(path, columns))
+
+
+def test_a_line_that_is_too_long_is_refused_in_any_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables_module, "_PIECE_BYTES", 8)
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "1,2\n" * 9 + "1,2,3\n" * 9)
+    with pytest.raises(WorkflowError, match=r"t\.csv cannot be read"):
+        [piece(None) for piece in pieces_of(path)]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -92,6 +145,7 @@ def test_a_folder_of_parquet_files_is_one_table_with_the_columns_of_its_folders(
         ("a\tb\n1.5\t2\n2.5\t3\n", "columns are separated by a tab"),
         ('"a"|"b"\n1.5|2\n2.5|3\n', "columns are separated by '|'"),
         ("a,b\n1.5,2\n2.5,3\n", None),
+        ('a,b\n"1,5",2\n"2,5",3\n', "numbers have a decimal comma"),
     ],
 )
 def test_how_a_csv_file_is_written_is_found_and_said(tmp_path: Path, text: str, said: str | None) -> None:
@@ -108,6 +162,58 @@ def test_a_csv_file_whose_first_line_has_numbers_has_no_names(tmp_path: Path) ->
     assert "named x0" in str(how_it_is_read(path))
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "said"),
+    [
+        ("1,5;2,5;3,5\n2,5;3,5;4,5\n", ["x0", "x1", "x2"], "the first line holds numbers"),
+        ("price, EUR;size, m;tax, %\n1,5;2,5;3,5\n2,5;3,5;4,5\n", ["price, EUR", "size, m", "tax, %"], None),
+        ("price; EUR,size; m,tax\n1.5,2.5,3.5\n2.5,3.5,4.5\n", ["price; EUR", "size; m", "tax"], None),
+    ],
+)
+def test_a_comma_in_names_or_numbers_is_no_separator_where_another_cuts_all_lines_alike(
+    tmp_path: Path, text: str, names: list[str], said: str | None
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    table = read_table(path)
+    assert list(table.columns) == names
+    np.testing.assert_array_equal(table.to_numpy(), [[1.5, 2.5, 3.5], [2.5, 3.5, 4.5]])
+    assert (said or "") in (how_it_is_read(path) or "")
+
+
+def test_quoted_thousands_are_no_fractions(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('a,b\n"1,000",2\n"2,000",3\n')
+    assert how_it_is_read(path) is None
+    assert read_table(path)["a"].tolist() == ["1,000", "2,000"]
+
+
+def test_a_first_line_with_a_number_is_taken_for_names_and_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "iris.csv"
+    path.write_text("5.1,3.5,setosa\n4.9,3.0,setosa\n")
+    assert how_it_is_read(path) == "the first line is taken for names, though '5.1' is a number"
+
+
+def test_text_that_is_not_in_utf_8_is_taken_for_windows_1252_and_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("Größe,Ort\n1,Köln\n2,Zürich\n".encode("latin-1"))
+    assert read_table(path).to_dict("list") == {"Größe": [1, 2], "Ort": ["Köln", "Zürich"]}
+    assert how_it_is_read(path) == "text is not in UTF-8, and is taken for Windows-1252"
+
+
+@pytest.mark.parametrize("name", ["T.CSV", "T.CSV.GZ", "T.CSV.ZST", "T.PARQUET", "T.NPY"])
+def test_a_name_in_capitals_is_as_good(frame: pd.DataFrame, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    numbers = frame[["size", "count"]]
+    if name == "T.NPY":
+        with path.open("wb") as file:
+            np.save(file, numbers.to_numpy())
+    else:
+        write_table(path, [numbers])
+    np.testing.assert_array_equal(read_table(path).to_numpy(), numbers.to_numpy())
+    np.testing.assert_array_equal(pd.concat(iter_table(path, n_rows=64)).to_numpy(), numbers.to_numpy())
+
+
 def test_a_csv_file_may_have_a_byte_order_mark_a_column_without_a_name_and_lines_in_quotes(
     tmp_path: Path,
 ) -> None:
@@ -122,7 +228,7 @@ def test_a_csv_file_may_have_a_byte_order_mark_a_column_without_a_name_and_lines
     [
         ("t.csv", b"", "is empty"),
         ("t.csv", b"\xff\xfea\x00,\x00b\x00", "UTF-16"),
-        ("t.csv", b"a,b\n\xe9\xe8,1\n", "utf-8"),
+        ("t.csv", b"a,b\n" + b"1,2\n" * 20_000 + b"\xe9\xe8,1\n", "save it as UTF-8"),
         ("t.csv", b"a,b\n1,2,3\n", "names for 2 columns and 3 columns"),
         ("t.csv", b"a,b\n1,2\n1,2,3\n", "line 3"),
         ("t.csv", b"a,b,a\n1,2,3\n", "several columns named 'a'"),
@@ -227,6 +333,11 @@ def test_values_of_an_array_are_found_by_position() -> None:
 def test_a_column_of_no_numbers_is_refused_by_what_it_holds(column: Any, kind: str) -> None:
     with pytest.raises(WorkflowError, match=f"column 'c' holds {kind} .*: only numbers can be clustered"):
         values_of(pd.DataFrame({"c": column}), ["c"])
+
+
+def test_a_column_of_numbers_and_text_is_refused_by_the_text() -> None:
+    with pytest.raises(WorkflowError, match=r"column 'a' holds text \('none'\)"):
+        values_of(pd.DataFrame({"a": ["1", "2.5", "none"]}), ["a"])
 
 
 def test_a_column_without_any_value_is_missing_whatever_its_dtype() -> None:

@@ -34,6 +34,8 @@ ELBOW_DEPTH = 0.07
 #: What "sure" and "fairly sure" need: criteria that name k, stability, silhouette.
 SURE = (3, 0.8, 0.5)
 FAIRLY_SURE = (2, 0.6, 0.25)
+#: Stability and silhouette from which on clusters are clear even without an elbow.
+CLEAR = (0.8, 0.71)
 #: A cluster of a smaller share of the rows is rather a few outliers.
 SMALLEST_SHARE = 0.002
 
@@ -159,7 +161,9 @@ def choose_k(
     sure is: 2 votes, the elbow's among them, 0.6, and 0.25, below which Kaufman and Rousseeuw (1990) see no
     structure. A smallest cluster with less than 0.2 % of the rows takes one step off. Without an elbow the k
     of the best silhouette is recommended, unsure: the rows are then as if without clusters, or these are
-    more than was looked at.
+    more than was looked at, or so many that the curve is straight. The sentence says which: a silhouette from
+    0.71 on is that of strong structure after Kaufman and Rousseeuw, one that is highest at the last k leaves
+    open whether there are more.
 
     Groups that are not round can have no elbow at their number: k-means would not find them either.
 
@@ -364,8 +368,15 @@ def _sentence(
     said = []
     if elbow is not None:
         said.append(f"elbow at {elbow}")
-    elif votes["silhouette"] == table.index[-1] and line["silhouette"] >= SURE[2]:
-        said.append(f"no elbow up to {k}, where the silhouette is highest: look at larger numbers")
+    elif votes["silhouette"] == table.index[-1]:
+        reason = "" if line["silhouette"] >= SURE[2] else "there are no clusters, or more than these: "
+        said.append(f"no elbow up to {k}, where the silhouette is highest: {reason}look at larger numbers")
+    elif (
+        line["stability"] >= CLEAR[0]
+        and line["silhouette"] >= CLEAR[1]
+        and line["smallest"] >= SMALLEST_SHARE * n_samples
+    ):
+        said.append("no elbow, though stability and silhouette are those of clear clusters")
     else:
         said.append("no cluster structure found, the inertia falls about as evenly as without clusters")
     of = f"silhouette {silhouette}"

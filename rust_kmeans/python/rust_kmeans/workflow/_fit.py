@@ -21,7 +21,16 @@ from rust_kmeans._data import Floats
 from rust_kmeans._kmeans import KMeans
 from rust_kmeans.workflow._choose_k import choose_k
 from rust_kmeans.workflow._errors import WorkflowError
-from rust_kmeans.workflow._learning import Decision, DtypeName, Learned, Options, UnusableName, kept, learn
+from rust_kmeans.workflow._learning import (
+    Decision,
+    DtypeName,
+    Learned,
+    Options,
+    UnusableName,
+    drawn,
+    kept,
+    learn,
+)
 from rust_kmeans.workflow._model import ClusterModel
 from rust_kmeans.workflow._preparation import MissingName, Preparation, ScaleName
 from rust_kmeans.workflow._sources import (
@@ -32,6 +41,7 @@ from rust_kmeans.workflow._sources import (
     Stored,
     is_dask_frame,
     is_large,
+    of_dask_frame,
     partitioned,
 )
 from rust_kmeans.workflow._statistics import StatisticsBuilder, TrainingStatistics
@@ -99,7 +109,7 @@ def fit_table(
         The table, or a file as for `read_table`.
     n_clusters : int or "auto", default="auto"
         Number of clusters; "auto" for what `choose_k` recommends of up to 20, by a look at 100,000 rows at
-        most, evenly spread.
+        most, drawn at random.
     columns, drop, scale, missing, outliers, unusable, dtype
         As for `TablePreparer`.
     random_state : int, default=0
@@ -159,7 +169,11 @@ def fit_table(
     if n_clusters == "auto":
         with clock.of("choose k"):
             told("choosing the number of clusters", 0, None)
-            choice = choose_k(rows.some(_ROWS_TO_CHOOSE_BY), random_state=random_state, n_threads=n_threads)
+            some = rows.some(_ROWS_TO_CHOOSE_BY, random_state)
+            choice = choose_k(some, max_samples=None, random_state=random_state, n_threads=n_threads)
+        if len(some) < learned.n_kept:
+            text = f"k is chosen by {len(some):,} of {learned.n_kept:,} rows, drawn at random"
+            decisions.append(Decision("", "clustered", text))
         decisions.append(Decision("", "clustered", choice.sentence))
         n_clusters = int(choice.n_clusters)
     if learned.n_kept < n_clusters:
@@ -234,14 +248,10 @@ class _Kept:
         """Return the features where they are in memory."""
         return self._features
 
-    def some(self, most: int) -> Floats:
-        """Return the features of `most` rows at most, evenly spread."""
-        every = max(-(-self._learned.n_kept // most), 1)
-        found, first = [], 0
-        for features in self.features("choosing the number of clusters"):
-            found.append(features[-first % every :: every])
-            first += len(features)
-        return np.concatenate(found)
+    def some(self, most: int, random_state: int) -> Floats:
+        """Return the features of `most` rows at most, drawn at random."""
+        features = self.features("choosing the number of clusters")
+        return drawn(features, self._learned.n_kept, most, random_state)
 
     def statistics(self, centers: Floats) -> TrainingStatistics:
         """Return the statistics of the rows under the centers found."""
@@ -269,7 +279,7 @@ class _Kept:
 def _source(table: Any, *, stream: bool | None, dask: bool) -> tuple[Source, list[Decision]]:  # noqa: ANN401  # whatever users have
     """Return where the rows come from, and what there is to say of how they are read."""
     if is_dask_frame(table):
-        return Partitioned(table), [Decision("", "read", _BY_DASK)]
+        return of_dask_frame(table), [Decision("", "read", _BY_DASK)]
     if not isinstance(table, str | Path):
         if stream or dask:
             msg = "only a file can be read in parts: this table is in memory already."

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,14 @@ from rust_kmeans.workflow._columns import LARGEST, Parts, Ranges, deviations, me
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._preparation import MissingName, Preparation, ScaleName
 from rust_kmeans.workflow._sources import Progress, Source
-from rust_kmeans.workflow._tables import Kind, is_boolean, kind_of, numbers_of, require, shortened
+from rust_kmeans.workflow._tables import Kind, example_of, is_boolean, kind_of, numbers_of, require
 
 if TYPE_CHECKING:
     import pandas as pd
 
 UnusableName = Literal["drop", "error"]
 DtypeName = Literal["float32", "float64"]
+Floating = TypeVar("Floating", np.float32, np.float64)
 
 SCALES: tuple[ScaleName, ...] = ("standard", "minmax", "robust", "none")
 MISSING: tuple[MissingName, ...] = ("mean", "median", "drop", "error")
@@ -35,10 +36,10 @@ _MOST_MISSING = 0.5
 _MIDDLE = [0.005, 0.995]
 # From so many rows on a column that rises from row to row is likely to number them.
 _ROWS_OF_A_NUMBERING = 10
+# What columns without a name are called here, and by pandas: often the numbers of the rows, stored along.
+_WITHOUT_NAME = re.compile(r"column \d+|Unnamed: \d+")
 # A value so many standard deviations from the mean makes the standard deviation say little of the others.
 _FAR = 100.0
-# Of how many values of a column of text it is looked at whether they are numbers.
-_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,38 @@ def kept(preparation: Preparation, values: NDArray[np.float64]) -> NDArray[np.bo
     return ~np.asarray(bad.any(axis=1))
 
 
+def drawn(parts: Iterable[NDArray[Floating]], n_rows: int, most: int, random_state: int) -> NDArray[Floating]:
+    """Return rows that come in parts: all, or of more than `most` so many drawn at random.
+
+    Every so-many-th row would not do: tables in which groups take turns would show one of them.
+
+    Parameters
+    ----------
+    parts : iterable of ndarray of shape (n, n_features)
+        The rows, at least one part.
+    n_rows : int
+        How many rows there are in all parts.
+    most : int
+        How many to return at most; 0 for all.
+    random_state : int
+        Which rows are drawn.
+
+    Returns
+    -------
+    ndarray of shape (min(n_rows, most), n_features), dtype of `parts`
+        The rows in their order: the same ones however they come in parts.
+    """
+    chosen = np.arange(n_rows)
+    if 0 < most < n_rows:
+        chosen = np.sort(np.random.default_rng(random_state).choice(n_rows, most, replace=False))
+    found, first = [], 0
+    for part in parts:
+        start, stop = np.searchsorted(chosen, (first, first + len(part)))
+        found.append(part[chosen[start:stop] - first])
+        first += len(part)
+    return np.concatenate(found)
+
+
 def learn(source: Source, options: Options, progress: Progress) -> Learned:
     """Learn from a table how its rows become features.
 
@@ -180,6 +213,9 @@ def learn(source: Source, options: Options, progress: Progress) -> Learned:
         be refused, and for a table of which no row is left.
     """
     columns, n_rows = _survey(source, progress)
+    if not columns:
+        msg = "the table has no columns."
+        raise WorkflowError(msg)
     if n_rows == 0:
         msg = "the table has no rows."
         raise WorkflowError(msg)
@@ -220,7 +256,7 @@ class _Column:
             return
         if kind != "numbers":
             self.n_present += int(column.notna().sum())
-            self.example = self.example or _what_is_no_number(column)
+            self.example = self.example or example_of(column)
             self.kinds.add(kind)
             return
         values = numbers_of(column)
@@ -245,19 +281,24 @@ class _Column:
         rises = values[0] > self.highest and bool((values[1:] > values[:-1]).all())
         return rises and bool((values == np.trunc(values)).all())
 
+    def _numbers_the_rows(self, n_rows: int) -> bool:
+        return self.rises and n_rows > 1 and self.highest - self.lowest == n_rows - 1
+
     def flaw(self, n_rows: int, *, asked_for: bool) -> str | None:
         """Return why the column cannot be clustered, if so."""
         if self.n_present == 0:
             return "it has no value in any row"
-        if self.example:
+        if self.example or len(self.kinds) > 1:
             others = " and ".join(sorted(self.kinds - {"numbers", "booleans"}))
-            return f"it holds {others}, such as {self.example}"
-        if len(self.kinds) > 1:
-            # In parts of a file; in memory such a column is text.
-            return "it holds booleans among numbers"
+            # Both of these occur in parts of a file; in memory such a column is text.
+            return (
+                f"it holds {others}, such as {self.example}" if others else "it holds booleans among numbers"
+            )
         share = 1.0 - self.n_present / n_rows
         if share > _MOST_MISSING and not asked_for:
             return f"it is missing in {_percent(share)} of the rows, more than half; name it to keep it"
+        if not asked_for and _WITHOUT_NAME.fullmatch(self.name) and self._numbers_the_rows(n_rows):
+            return "it has no name and numbers the rows; name it to keep it"
         if self.n_infinite == self.n_present:
             return "all its values are infinite"
         is_constant = self.lowest == self.highest
@@ -545,17 +586,6 @@ def _held(parts: Parts) -> Parts:
 
 def _infinite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.abs(values) > LARGEST
-
-
-def _what_is_no_number(column: pd.Series) -> str:
-    """Return a value for a message: of text among numbers one that is none."""
-    import pandas as pd
-
-    start = column[column.notna()].iloc[:_LOOKED_AT]
-    if pd.api.types.is_string_dtype(column.dtype):
-        odd = start[pd.to_numeric(start, errors="coerce").isna()]
-        start = odd if len(odd) else start
-    return shortened(start.iloc[0])
 
 
 def _rule_in_words(rule: str) -> str:

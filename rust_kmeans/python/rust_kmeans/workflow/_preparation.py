@@ -109,8 +109,10 @@ class Preparation:
         WorkflowError
             As `filled`, and for values too large for `dtype`.
         """
-        scaled = (self.filled(values) - self.offset) / self.divisor
-        largest = np.finfo(self.dtype).max
+        with np.errstate(over="ignore"):
+            # Infinite ones are too large, which is said below.
+            scaled = (self.filled(values) - self.offset) / self.divisor
+        largest = float(np.finfo(self.dtype).max)
         if scaled.size and float(np.abs(scaled).max()) > largest:
             row, column = np.argwhere(np.abs(scaled) > largest)[0]
             msg = f"row {row} has a value of '{self.names[column]}' too large for {self.dtype}."

@@ -48,7 +48,8 @@ class TablePreparer(TransformerMixin, BaseEstimator):
         limit. Rows with infinite values, or larger ones than 1e150, are left out in any case.
     unusable : {"drop", "error"}, default="drop"
         What happens to columns that hold text, dates or categories, are constant or have no value, and,
-        unless they are named in `columns`, those missing in more than half of the rows.
+        unless they are named in `columns`, those missing in more than half of the rows and those without a
+        name that number the rows.
     dtype : {"float32", "float64"}, default="float32"
         Of the features.
 

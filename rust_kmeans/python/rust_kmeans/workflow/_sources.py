@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow._tables import (
-    COMPRESSED,
     PathLike,
     bytes_of,
-    csv_options,
     frame_of,
     iter_table,
     pieces_of,
-    read_piece,
     values_of,
 )
 
@@ -90,28 +87,23 @@ class Stored:
 
 
 class Partitioned:
-    """A Dask data frame, of which one partition is in memory at a time."""
+    """Partitions that Dask computes, of which one is in memory here at a time."""
 
     is_in_memory = False
 
-    def __init__(self, frame: Any) -> None:  # noqa: ANN401  # Dask ships no types
-        self._frame = frame
+    def __init__(self, delayed: Callable[[Sequence[str] | None], list[Any]]) -> None:
+        #: Returns the partitions with some columns or all, not computed.
+        self.delayed = delayed
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """Yield the partitions."""
-        for part in self._frame.to_delayed():
+        for part in self.delayed(None):
             yield frame_of(part.compute())
 
     def values(self, names: Sequence[str]) -> Iterator[NDArray[np.float64]]:
         """Yield some columns as numbers."""
         for part in self.delayed(names):
             yield values_of(part.compute(), names)
-
-    def delayed(self, names: Sequence[str]) -> list[Any]:
-        """Return the partitions with some columns, not computed."""
-        by_name = {str(name): name for name in self._frame.columns}
-        parts: list[Any] = self._frame[[by_name[name] for name in names]].to_delayed()
-        return parts
 
 
 def rows_of(table: Any, names: Sequence[str]) -> Iterator[NDArray[np.float64]]:  # noqa: ANN401  # any table
@@ -144,8 +136,20 @@ def is_dask_frame(table: object) -> bool:
     return hasattr(table, "map_partitions") and hasattr(table, "to_delayed") and hasattr(table, "columns")
 
 
+def of_dask_frame(frame: Any) -> Partitioned:  # noqa: ANN401  # Dask ships no types
+    """Return the partitions of a Dask data frame."""
+    by_name = {str(name): name for name in frame.columns}
+
+    def delayed(names: Sequence[str] | None) -> list[Any]:
+        some = frame if names is None else frame[[by_name[name] for name in names]]
+        parts: list[Any] = some.to_delayed()
+        return parts
+
+    return Partitioned(delayed)
+
+
 def partitioned(path: PathLike) -> Partitioned:
-    """Return a file as a Dask data frame.
+    """Return the pieces of a file as partitions.
 
     Raises
     ------
@@ -153,24 +157,13 @@ def partitioned(path: PathLike) -> Partitioned:
         For a file that cannot be read, and without Dask.
     """
     try:
-        import dask.dataframe as dd
+        import dask
     except ImportError as error:
         msg = "Dask is not installed: pip install 'rust-kmeans[dask]'."
         raise WorkflowError(msg) from error
-    pieces = pieces_of(path)
-    if pieces is not None:
-        return Partitioned(dd.from_map(read_piece, pieces, meta=read_piece(pieces[0]).iloc[:0]))
-    options = csv_options(path)
-    names = options.pop("names")
-    is_plain = not str(path).endswith(COMPRESSED)
-    # Only of whole lines of a file that is not compressed can parts be read.
-    blocks = {} if is_plain else {"blocksize": None}
-    try:
-        frame = dd.read_csv(path, assume_missing=True, low_memory=False, **options, **blocks)
-    except ValueError as error:
-        msg = f"{path} cannot be read by Dask: {str(error).strip().splitlines()[0]}"
-        raise WorkflowError(msg) from error
-    return Partitioned(frame.rename(columns=dict(zip(frame.columns, names, strict=True))))
+    # Not `read_csv` of Dask: it takes what a column holds from the first rows, and lines in quotes for rows.
+    pieces = [dask.delayed(piece) for piece in pieces_of(path)]
+    return Partitioned(lambda names: [piece(names) for piece in pieces])
 
 
 def is_large(path: PathLike) -> bool:

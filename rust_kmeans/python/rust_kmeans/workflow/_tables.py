@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,20 +29,28 @@ if TYPE_CHECKING:
 #: What a column holds. Only numbers can be clustered; a column without any value is "nothing".
 Kind = Literal["numbers", "text", "dates", "categories", "nothing", "objects"]
 PathLike = str | Path
+#: Reads a piece of a file: the columns asked for, or all.
+Piece = Callable[["Sequence[str] | None"], "pd.DataFrame"]
 
 CSV = (".csv", ".tsv", ".txt")
-COMPRESSED = (".gz", ".bz2", ".zst")
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 PARQUET = (".parquet", ".pq")
 #: Rows of a part of a table that is read in parts.
 PART_ROWS = 1 << 16
 
 _CACHED_ROWS = 1 << 10
+# Of how many values of a column of text it is looked at whether they are numbers.
+_LOOKED_AT = 10_000
 # Enough of a CSV file to see how it is written.
 _HEAD_BYTES = 1 << 16
-_SEPARATORS = (",", ";", "\t", "|")
+# Of those that cut lines equally well the first: a comma may be that of decimals.
+_SEPARATORS = ("\t", "|", ";", ",")
+_UTF_8 = "utf-8"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 # A CSV file in memory takes some such multiple of what it takes compressed.
 _COMPRESSION = 4
+# Of a CSV file about so much is read at a time where it is read in pieces.
+_PIECE_BYTES = 1 << 26
 # How pandas names what a column of objects holds.
 _KINDS: dict[str, Kind] = {
     "boolean": "numbers",
@@ -68,7 +78,8 @@ def read_table(path: PathLike, columns: Sequence[str] | None = None) -> pd.DataF
     path : str or Path
         A CSV file (``.csv``, ``.tsv``, ``.txt``, also compressed: ``.csv.gz``), a Parquet file or a folder of
         such, or a ``.npy`` file of a matrix. Of a CSV file the separator (comma, semicolon, tab or bar), a
-        decimal comma and whether its first line has names are found by a look at its start.
+        decimal comma, whether its first line has names, and whether text is in UTF-8 (or in Windows-1252) are
+        found by a look at its start.
     columns : sequence of str, default=None
         The columns to read, in this order; None for all. Those of a matrix, and of a CSV file whose first
         line has numbers only, are named "x0", "x1", ...
@@ -120,9 +131,9 @@ def iter_table(
     """
     file = Path(path)
     with _naming(file):
-        if file.suffix == ".npy":
+        if _suffix(file) == ".npy":
             yield from _npy(file, columns, n_rows)
-        elif file.suffix in PARQUET or file.is_dir():
+        elif _is_parquet(file):
             yield from _parquet(file, columns, n_rows)
         elif _is_csv(file):
             yield from _csv(file, columns, n_rows)
@@ -157,10 +168,10 @@ def write_table(path: PathLike, parts: Iterable[pd.DataFrame]) -> None:
     tables = (pa.Table.from_pandas(part, preserve_index=False) for part in parts)
     first = next(tables)
     with written_beside(file) as beside, ExitStack() as open_files:
-        if file.suffix in PARQUET:
+        if _suffix(file) in PARQUET:
             writer = open_files.enter_context(parquet.ParquetWriter(beside, first.schema))
         else:
-            compression = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}.get(file.suffix)
+            compression = COMPRESSED.get(_suffix(file))
             sink = open_files.enter_context(pa.output_stream(str(beside), compression=compression))
             # Arrow puts names in quotes even where nothing needs them.
             names = io.StringIO()
@@ -183,8 +194,7 @@ def check_writable(path: PathLike) -> None:
         For a file of another kind, or in a folder that is not there.
     """
     file = Path(path)
-    suffixes = [suffix for suffix in file.suffixes[-2:] if suffix not in COMPRESSED]
-    if file.suffix not in PARQUET and suffixes[-1:] != [".csv"]:
+    if _suffix(file) not in PARQUET and _suffix_inside(file) != ".csv":
         msg = f"{file} cannot be written: its name must end in .csv, .csv.gz or .parquet."
         raise WorkflowError(msg)
     check_folder(file)
@@ -208,18 +218,21 @@ def bytes_of(path: PathLike) -> int:
     """Return about how many bytes the numbers of a file take in memory, 8 each."""
     file = Path(path)
     with _naming(file):
-        if file.suffix in PARQUET or file.is_dir():
+        if _is_parquet(file):
             data = _dataset(file)
-            return int(data.count_rows()) * len(_names_in(data)) * 8
-        if file.suffix == ".npy":
+            return int(data.count_rows()) * len(_names_in(data.schema)) * 8
+        if _suffix(file) == ".npy":
             return _mapped(file).size * 8
         size = file.stat().st_size
-        return size * _COMPRESSION if file.suffix in COMPRESSED else size
+        return size * _COMPRESSION if _suffix(file) in COMPRESSED else size
 
 
 def how_it_is_read(path: PathLike) -> str | None:
-    """Return what was found of how a CSV file is written, if it is not the usual way."""
+    """Return what was found of how a file is written, if it is not the usual way."""
     file = Path(path)
+    if file.is_dir():
+        with _naming(file):
+            return _absent_in_some(_dataset(file))
     if not _is_csv(file):
         return None
     with _naming(file):
@@ -233,44 +246,95 @@ def how_it_is_read(path: PathLike) -> str | None:
         found.append("numbers have a decimal comma")
     if not form.has_names:
         found.append("the first line holds numbers, so that columns are named x0, x1, ...")
+    elif any(_is_number(name) for name in form.names):
+        [first, *_] = [name for name in form.names if _is_number(name)]
+        found.append(f"the first line is taken for names, though '{first}' is a number")
+    if form.encoding != _UTF_8:
+        found.append("text is not in UTF-8, and is taken for Windows-1252")
     return "; ".join(found) or None
 
 
-def csv_options(path: PathLike) -> dict[str, Any]:
-    """Return how pandas is to read a CSV file: `sep`, `decimal`, `header` and the `names` of its columns."""
-    with _naming(Path(path)):
-        form = _form(Path(path))
-    header = 0 if form.has_names else None
-    return {"sep": form.separator, "decimal": form.decimal, "header": header, "names": form.names}
-
-
-def pieces_of(path: PathLike) -> list[Any] | None:
-    """Return pieces of a Parquet or npy file that `read_piece` can read anywhere; None for other files."""
+def pieces_of(path: PathLike) -> list[Piece]:
+    """Return what reads a file piece by piece, in order, each in any process."""
     file = Path(path)
     with _naming(file):
-        if file.suffix == ".npy":
+        if _suffix(file) == ".npy":
             n_rows = len(_mapped(file))
-            return [(file, first, PART_ROWS) for first in range(0, max(n_rows, 1), PART_ROWS)]
-        if file.suffix in PARQUET or file.is_dir():
+            return [partial(_piece_of_npy, file, first) for first in range(0, max(n_rows, 1), PART_ROWS)]
+        if _is_parquet(file):
             data = _dataset(file)
             groups = [group for part in data.get_fragments() for group in part.split_by_row_group()]
-            names = _names_in(data)
-            return [(data.schema, names, group) for group in groups] or [(data.schema, names, None)]
-    return None
+            return [partial(_piece_of_parquet, file, data.schema, group) for group in groups or [None]]
+        options = _csv_options(file)
+        if _suffix(file) in COMPRESSED:
+            return [partial(_piece_of_csv, file, options, 0, None)]
+        ends: list[int | None] = [*_line_ends(file), None]
+        return [
+            partial(_piece_of_csv, file, options, first or 0, stop) for first, stop in pairwise([0, *ends])
+        ]
 
 
-def read_piece(piece: Any) -> pd.DataFrame:  # noqa: ANN401  # as `pieces_of` makes them
-    """Return a piece of a file as a data frame."""
+def _piece_of_npy(file: Path, first: int, columns: Sequence[str] | None) -> pd.DataFrame:
+    with _naming(file):
+        frame = _of_array(np.array(_mapped(file)[first : first + PART_ROWS]))
+    return frame if columns is None else frame[list(columns)]
+
+
+def _piece_of_parquet(
+    file: Path,
+    schema: Any,  # noqa: ANN401  # pyarrow ships no types
+    group: Any,  # noqa: ANN401
+    columns: Sequence[str] | None,
+) -> pd.DataFrame:
+    with _naming(file):
+        names = _names_in(schema) if columns is None else list(columns)
+        if group is None:
+            return _of_arrow(schema.empty_table().select(names))
+        return _of_arrow(group.to_table(schema=schema, columns=names))
+
+
+def _piece_of_csv(
+    file: Path, options: dict[str, Any], first: int, stop: int | None, columns: Sequence[str] | None
+) -> pd.DataFrame:
     import pandas as pd
 
-    if isinstance(piece[0], Path):
-        file, first, count = piece
-        rows = np.array(_mapped(file)[first : first + count])
-        return pd.DataFrame(rows, columns=_numbered(rows.shape[1]), copy=False)
-    schema, names, group = piece
-    if group is None:
-        return _of_arrow(schema.empty_table().select(names))
-    return _of_arrow(group.to_table(schema=schema, columns=names))
+    with _naming(file):
+        if first == 0 and stop is None:
+            return next(_csv(file, columns, None))
+        with file.open("rb") as stream:
+            stream.seek(first)
+            rows = stream.read(-1 if stop is None else stop - first)
+        if first > 0:
+            # With a line of names pandas refuses longer lines here too.
+            line = io.StringIO()
+            csv.writer(line, delimiter=options["sep"], lineterminator="\n").writerow(options["names"])
+            rows = line.getvalue().encode(options["encoding"], errors="replace") + rows
+            options = {**options, "header": 0}
+        chosen = options["names"] if columns is None else list(columns)
+        frame = pd.read_csv(io.BytesIO(rows), **_only(options, chosen))[chosen]
+        if not isinstance(frame.index, pd.RangeIndex):
+            # What pandas makes of the first fields if all lines are too long.
+            msg = f"after {first} bytes lines have more fields than there are names."
+            raise WorkflowError(f"{file} cannot be read: {msg}")
+        return frame
+
+
+def _line_ends(file: Path) -> Iterator[int]:
+    """Yield where lines of a CSV file end, outside quotes, about every `_PIECE_BYTES`, but at its end."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        offset = n_quotes = 0
+        while block := stream.read(_PIECE_BYTES):
+            n_quotes += block.count(b'"')
+            end, n_before = len(block), n_quotes
+            while (line := block.rfind(b"\n", 0, end)) >= 0:
+                n_before -= block.count(b'"', line, end)
+                if n_before % 2 == 0:
+                    break
+                end = line
+            if line >= 0 and offset + line + 1 < size:
+                yield offset + line + 1
+            offset += len(block)
 
 
 def frame_of(table: Any) -> pd.DataFrame:  # noqa: ANN401  # whatever users have
@@ -394,8 +458,14 @@ def is_boolean(column: pd.Series) -> bool:
 
 
 def example_of(column: pd.Series) -> str:
-    """Return the first value of a column that has one, for a message."""
-    return shortened(column[column.notna()].iloc[0])
+    """Return a value of a column for a message: of text among numbers one that is none."""
+    import pandas as pd
+
+    start = column[column.notna()].iloc[:_LOOKED_AT]
+    if pd.api.types.is_string_dtype(column.dtype):
+        odd = start[pd.to_numeric(start, errors="coerce").isna()]
+        start = odd if len(odd) else start
+    return shortened(start.iloc[0])
 
 
 def shortened(value: object) -> str:
@@ -433,6 +503,7 @@ class _Form:
     decimal: str
     names: list[str]
     has_names: bool
+    encoding: str
 
 
 def _quoted(names: Sequence[str], joint: str = ", ") -> str:
@@ -449,14 +520,30 @@ def _naming(file: Path) -> Iterator[None]:
     except (ValueError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, OSError) and (error.filename or str(file) in str(error)):
             raise
+        if isinstance(error, UnicodeDecodeError):
+            msg = f"{file} is in UTF-8 at its start and not all through: save it as UTF-8."
+            raise WorkflowError(msg) from error
         reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
         msg = f"{file} cannot be read: {reason}"
         raise WorkflowError(msg) from error
 
 
+def _suffix(file: Path) -> str:
+    # Some systems write names in capitals.
+    return file.suffix.lower()
+
+
+def _suffix_inside(file: Path) -> str:
+    """Return the suffix of a file, of one that is compressed that before it."""
+    return _suffix(Path(file.stem)) if _suffix(file) in COMPRESSED else _suffix(file)
+
+
 def _is_csv(file: Path) -> bool:
-    suffixes = [suffix for suffix in file.suffixes[-2:] if suffix not in COMPRESSED]
-    return bool(suffixes) and suffixes[-1] in CSV
+    return _suffix_inside(file) in CSV
+
+
+def _is_parquet(file: Path) -> bool:
+    return _suffix(file) in PARQUET or file.is_dir()
 
 
 def _chosen(columns: Sequence[str] | None, names: Sequence[str], file: Path) -> list[str]:
@@ -493,20 +580,45 @@ def _mapped(file: Path) -> NDArray[Any]:
     return matrix
 
 
-def _names_in(data: Any) -> list[str]:  # noqa: ANN401  # pyarrow ships no types
+def _names_in(schema: Any) -> list[str]:  # noqa: ANN401  # pyarrow ships no types
     """Return the columns of Parquet files, but for an index without a name that pandas has stored."""
-    return [name for name in data.schema.names if not re.fullmatch(r"__index_level_\d+__", name)]
+    return [name for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)]
 
 
 def _dataset(file: Path) -> Any:  # noqa: ANN401  # pyarrow ships no types
+    """Return Parquet files with the columns of all of them, each of a type that holds its values in all."""
+    import pyarrow as pa
     from pyarrow import dataset
 
-    return dataset.dataset(file, format="parquet", partitioning="hive")
+    data = dataset.dataset(file, format="parquet", partitioning="hive")
+    # The schema of a folder is that of its first file.
+    schemas = [] if len(data.files) == 1 else [part.physical_schema for part in data.get_fragments()]
+    if all(schema.equals(schemas[0]) for schema in schemas):
+        return data
+    try:
+        schema = pa.unify_schemas([data.schema, *schemas], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        msg = f"{file} holds files that are not of one table: {str(error).rstrip('.')}."
+        raise WorkflowError(msg) from error
+    return dataset.dataset(file, schema=schema, format="parquet", partitioning="hive")
+
+
+def _absent_in_some(data: Any) -> str | None:  # noqa: ANN401  # pyarrow ships no types
+    """Say which columns not all of several Parquet files have."""
+    counts = Counter(name for part in data.get_fragments() for name in part.physical_schema.names)
+    n_files = len(data.files)
+    # Columns that are in no file are those of the names of folders.
+    found = [
+        f"'{name}' is not in {n_files - counts[name]} of {n_files} files, whose rows miss it"
+        for name in _names_in(data.schema)
+        if 0 < counts[name] < n_files
+    ]
+    return "; ".join(found) or None
 
 
 def _parquet(file: Path, columns: Sequence[str] | None, n_rows: int | None) -> Iterator[pd.DataFrame]:
     data = _dataset(file)
-    names = _names_in(data)
+    names = _names_in(data.schema)
     if len(set(names)) < len(names):
         # Refuses it, naming the columns.
         frame_of(data.schema.empty_table())
@@ -564,40 +676,76 @@ def _matrix(matrix: NDArray[Any], n_columns: int) -> NDArray[np.float64]:
 def _csv(file: Path, columns: Sequence[str] | None, n_rows: int | None) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    options = csv_options(file)
+    options = _csv_options(file)
     chosen = _chosen(columns, options["names"], file)
-    options["low_memory"] = False
-    if len(chosen) < len(options["names"]):
-        # Not for all: pandas then no longer refuses lines of more fields than names.
-        options["usecols"] = chosen
-    if n_rows is None:
-        yield pd.read_csv(file, **options)[chosen]
-        return
-    with pd.read_csv(file, chunksize=n_rows, **options) as parts:
-        is_empty = True
-        for part in parts:
-            is_empty = False
-            yield part[chosen].reset_index(drop=True)
+    options = _only(options, chosen)
+    with _opened(file) as stream:
+        if n_rows is None:
+            yield pd.read_csv(stream, **options)[chosen]
+            return
+        with pd.read_csv(stream, chunksize=n_rows, **options) as parts:
+            is_empty = True
+            for part in parts:
+                is_empty = False
+                yield part[chosen].reset_index(drop=True)
         if is_empty:
             yield pd.DataFrame(columns=chosen)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """Give what pandas reads a CSV file from."""
+    import pyarrow as pa
+
+    if _suffix(file) != ".zst":
+        yield file
+        return
+    # For this pandas would need one more library.
+    with pa.input_stream(str(file), compression="zstd") as stream:
+        yield stream
+
+
+def _csv_options(file: Path) -> dict[str, Any]:
+    """Return how pandas is to read a CSV file, the `names` of its columns among it."""
+    form = _form(file)
+    return {
+        "sep": form.separator,
+        "decimal": form.decimal,
+        "header": 0 if form.has_names else None,
+        "names": form.names,
+        "low_memory": False,
+        "encoding": form.encoding,
+        # Of UTF-8 an error says more than what would stand there instead.
+        "encoding_errors": "strict" if form.encoding == _UTF_8 else "replace",
+    }
+
+
+def _only(options: dict[str, Any], chosen: list[str]) -> dict[str, Any]:
+    """Return how pandas is to read some columns of a CSV file."""
+    if len(chosen) == len(options["names"]):
+        # To name all would be to no longer refuse lines of more fields than names.
+        return options
+    return {**options, "usecols": chosen}
 
 
 def _form(file: Path) -> _Form:
     """Look at the start of a CSV file."""
     import pyarrow as pa
 
-    with pa.input_stream(str(file), compression="detect") as stream:
+    with pa.input_stream(str(file), compression=COMPRESSED.get(_suffix(file))) as stream:
         start: bytes = stream.read(_HEAD_BYTES)
     if start.startswith(_UTF_16):
         msg = f"{file} is written in UTF-16: save it as UTF-8."
         raise WorkflowError(msg)
-    lines = [line for line in start.decode("utf-8-sig", errors="replace").splitlines() if line.strip()]
+    encoding = _encoding(start)
+    text = start.decode("utf-8-sig" if encoding == _UTF_8 else encoding, errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         msg = f"{file} is empty: a line of names and rows are needed."
         raise WorkflowError(msg)
     # The last one may be cut.
     lines = lines[:-1] if len(start) == _HEAD_BYTES and len(lines) > 1 else lines
-    separator = max(_SEPARATORS, key=lambda sign: len(next(csv.reader(lines[:1], delimiter=sign))))
+    separator = _separator(lines)
     first, *others = list(csv.reader(lines, delimiter=separator))
     widest = max((len(row) for row in others[:1]), default=0)
     if widest > len(first):
@@ -611,15 +759,35 @@ def _form(file: Path) -> _Form:
         msg = f"{file} has several columns named {_quoted(twice)}: rename them, so that each is one."
         raise WorkflowError(msg)
     rows = others if has_names else [first, *others]
-    return _Form(separator, _decimal(separator, rows), names, has_names)
+    return _Form(separator, _decimal(separator, rows), names, has_names, encoding)
+
+
+def _encoding(start: bytes) -> str:
+    try:
+        # Not the end: a character may be cut.
+        codecs.getincrementaldecoder(_UTF_8)().decode(start)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return _UTF_8
+
+
+def _separator(lines: list[str]) -> str:
+    """Return the sign that cuts most lines into as many fields as the first, of which there are several."""
+
+    def share_alike(sign: str) -> float:
+        counts = [len(row) for row in csv.reader(lines, delimiter=sign)]
+        return counts.count(counts[0]) / len(counts) if counts[0] > 1 else 0.0
+
+    best = max(_SEPARATORS, key=share_alike)
+    return best if share_alike(best) else ","
 
 
 def _decimal(separator: str, rows: list[list[str]]) -> str:
     """Return "," if fractions have a comma in some field, and a point in none."""
-    if separator == ",":
-        return "."
     fields = [field for row in rows for field in row]
-    with_comma = any(re.fullmatch(r"\s*[+-]?\d+,\d+\s*", field) for field in fields)
+    # Between commas a fraction is in quotes, as is 1,000, which is rather a thousand.
+    fraction = r"(\d{1,2}|\d{4,})" if separator == "," else r"\d+"
+    with_comma = any(re.fullmatch(rf"\s*[+-]?\d+,{fraction}\s*", field) for field in fields)
     with_point = any(re.fullmatch(r"\s*[+-]?\d+\.\d+\s*", field) for field in fields)
     return "," if with_comma and not with_point else "."
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +29,12 @@ Outliers = Annotated[
     ),
 ]
 Columns = Annotated[
-    str, typer.Option("--columns", help="Columns to use, separated by commas [all].", show_default=False)
+    str,
+    typer.Option(
+        "--columns",
+        help='Columns to use, separated by commas [all]; a name with a comma in "quotes".',
+        show_default=False,
+    ),
 ]
 Drop = Annotated[str, typer.Option("--drop", help="Columns to leave out.", show_default=False)]
 Unusable = Annotated[
@@ -45,6 +52,33 @@ def seed_of(seed: int) -> int:
     return seed
 
 
+def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path | None]) -> None:
+    """Refuse files that cannot be written, or are those that a command reads, before long work.
+
+    Raises
+    ------
+    WorkflowError
+        For a folder, a file in a folder that is not there, and the name of another file of the command.
+    """
+    from rust_kmeans.workflow._tables import check_folder
+
+    taken = {path.resolve() for path in inputs}
+    for output in outputs:
+        if output is None:
+            continue
+        check_folder(output)
+        if output.is_dir():
+            msg = f"{output} cannot be written: it is a folder; give the name of a file."
+            raise WorkflowError(msg)
+        place = output.resolve()
+        # A file in a folder of tables would be a part of the table from then on.
+        if not taken.isdisjoint([place, *place.parents]):
+            msg = f"{output} cannot be written: this command reads it, or writes it for another option."
+            raise WorkflowError(msg)
+        taken.add(place)
+
+
 def words(text: str) -> list[str]:
-    """Return the words of a list separated by commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+    """Return the words of a list separated by commas; one with a comma stands in quotes."""
+    line = next(csv.reader([text], skipinitialspace=True), [])
+    return [word.strip() for word in line if word.strip()]

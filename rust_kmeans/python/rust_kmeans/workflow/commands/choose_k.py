@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -24,6 +23,7 @@ from rust_kmeans.workflow.commands._options import (
     Seed,
     TableFile,
     Unusable,
+    check_outputs,
     seed_of,
     words,
 )
@@ -74,11 +74,9 @@ def choose_k(
     from rust_kmeans.workflow._files import write_bytes
     from rust_kmeans.workflow._learning import Options, learn
     from rust_kmeans.workflow._sources import InMemory, Stored, is_large
-    from rust_kmeans.workflow._tables import check_folder, read_table
+    from rust_kmeans.workflow._tables import how_it_is_read, read_table
 
-    for path in (plot, csv):
-        if path is not None:
-            check_folder(path)
+    check_outputs([table], [plot, csv])
     options = Options(
         columns=words(columns) or None,
         drop=words(drop),
@@ -89,13 +87,23 @@ def choose_k(
         unusable=unusable,  # type: ignore[arg-type]
         dtype=dtype,  # type: ignore[arg-type]
     )
+    form = how_it_is_read(table)
     with progress() as told:
         source: Source = Stored(table) if is_large(table) else InMemory(read_table(table))
         learned = learn(source, options, told)
         told("choosing the number of clusters", 0, None)
         features = _features(source, learned, max_samples, seed_of(seed))
         choice = choose(features, numbers, max_samples=None, random_state=seed)
+    # Whoever reads the output may stop early, which ends the command: files come first.
+    if csv is not None:
+        write_bytes(csv, choice.table.to_csv().encode())
+    if plot is not None:
+        drawn = io.BytesIO()
+        choice.figure().savefig(drawn, format=plot.suffix[1:].lower())
+        write_bytes(plot, drawn.getvalue())
     out = console()
+    if form is not None:
+        out.print(f"read: {form}", markup=False, soft_wrap=True)
     for decision in learned.decisions:
         out.print(str(decision), markup=False, soft_wrap=True)
     if len(features) < learned.n_kept:
@@ -103,12 +111,8 @@ def choose_k(
     _print_criteria(out, choice)
     out.print(choice.sentence, markup=False, soft_wrap=True)
     if csv is not None:
-        write_bytes(csv, choice.table.to_csv().encode())
         out.print(f"table: {csv}", markup=False, soft_wrap=True)
     if plot is not None:
-        drawn = io.BytesIO()
-        choice.figure().savefig(drawn, format=plot.suffix[1:].lower())
-        write_bytes(plot, drawn.getvalue())
         out.print(f"plot: {plot}", markup=False, soft_wrap=True)
 
 
@@ -130,19 +134,11 @@ def _numbers(k: str) -> list[int]:
 
 def _features(source: Source, learned: Learned, most: int, seed: int) -> Floats:
     """Return the features of the rows that are clustered, or of so many of them drawn at random."""
-    from rust_kmeans.workflow._learning import kept
+    from rust_kmeans.workflow._learning import drawn, kept
 
     preparation = learned.preparation
-    drawn = np.arange(learned.n_kept)
-    if most and learned.n_kept > most:
-        drawn = np.sort(np.random.default_rng(seed).choice(learned.n_kept, most, replace=False))
-    found, first = [], 0
-    for values in source.values(preparation.names):
-        rows = np.flatnonzero(kept(preparation, values))
-        start, stop = np.searchsorted(drawn, (first, first + len(rows)))
-        found.append(preparation.features(values[rows[drawn[start:stop] - first]]))
-        first += len(rows)
-    return np.concatenate(found)
+    rows = (values[kept(preparation, values)] for values in source.values(preparation.names))
+    return preparation.features(drawn(rows, learned.n_kept, most, seed))
 
 
 def _print_criteria(out: Console, choice: ChoiceOfK) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow.commands._console import console, progress
-from rust_kmeans.workflow.commands._options import ModelFile, Seed, TableFile, seed_of
+from rust_kmeans.workflow.commands._options import ModelFile, Seed, TableFile, check_outputs, seed_of
 
 if TYPE_CHECKING:
     from rust_kmeans._data import Floats
@@ -46,12 +46,9 @@ def evaluate(
     from rust_kmeans.workflow._files import write_bytes
     from rust_kmeans.workflow._model_file import load_model
     from rust_kmeans.workflow._quality import quality
-    from rust_kmeans.workflow._tables import check_folder
 
-    if csv is not None:
-        check_folder(csv)
+    check_outputs([model, table], [csv])
     known = load_model(model)
-    out = console()
     with progress() as told:
         features, classes, n_left_out = _rows(known, table, labels, told)
         told("judging", 0, None)
@@ -62,6 +59,10 @@ def evaluate(
             classes,
             random_state=seed_of(seed),
         )
+    # Whoever reads the output may stop early, which ends the command: files come first.
+    if csv is not None and found.agreement is not None:
+        write_bytes(csv, found.agreement.confusion.to_csv().encode())
+    out = console()
     if n_left_out:
         rows = "1 row" if n_left_out == 1 else f"{n_left_out:,} rows"
         reason = "as outliers or for missing values" + ("" if labels is None else f", also of {labels}")
@@ -71,7 +72,6 @@ def evaluate(
         return
     _print_agreement(out, found.agreement)
     if csv is not None:
-        write_bytes(csv, found.agreement.confusion.to_csv().encode())
         out.print(f"confusion: {csv}", markup=False, soft_wrap=True)
 
 
@@ -80,17 +80,19 @@ def _rows(
 ) -> tuple[Floats, NDArray[Any] | None, int]:
     """Return features of the rows that a fit would keep, their classes, and how many rows are left out."""
     from rust_kmeans.workflow._learning import kept
-    from rust_kmeans.workflow._tables import iter_table, values_of
+    from rust_kmeans.workflow._tables import iter_table, read_table, values_of
 
     preparation = model.preparation
-    columns = list(dict.fromkeys([*preparation.names, *([] if labels is None else [labels])]))
+    # At once: in parts, what is written as 1 would be a number in one and text in another.
+    column = None if labels is None else read_table(table, [labels])[labels]
     features, classes, n_rows, n_kept = [], [], 0, 0
-    for part in iter_table(table, columns):
+    for part in iter_table(table, preparation.names):
         values = values_of(part, preparation.names)
         good = kept(preparation, values)
-        if labels is not None:
-            good &= part[labels].notna().to_numpy()
-            classes.append(part[labels].to_numpy(dtype=object)[good])
+        if column is not None:
+            known = column.iloc[n_rows : n_rows + len(part)]
+            good &= known.notna().to_numpy()
+            classes.append(known.to_numpy(dtype=object)[good])
         features.append(preparation.features(values[good]))
         n_rows, n_kept = n_rows + len(good), n_kept + int(good.sum())
         told("reading", n_rows, None)

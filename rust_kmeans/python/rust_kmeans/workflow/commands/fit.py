@@ -24,6 +24,7 @@ from rust_kmeans.workflow.commands._options import (
     Seed,
     TableFile,
     Unusable,
+    check_outputs,
     seed_of,
     words,
 )
@@ -77,24 +78,21 @@ def fit(
     # pandas takes half a second to import, which `--help` should not pay.
     from rust_kmeans.workflow._fit import fit_table
     from rust_kmeans.workflow._model_file import load_model, save_model
-    from rust_kmeans.workflow._tables import check_folder, check_writable
+    from rust_kmeans.workflow._tables import check_writable
     from rust_kmeans.workflow._update import update_model
 
-    for path in (model, report):
-        if path is not None:
-            check_folder(path)
+    check_outputs([table], [model, report, labels])
     if labels is not None:
         check_writable(labels)
-    out = console()
+    fitted, decisions, seconds = None, [], {}
     if update is not None:
         _refuse_idle_options(ctx)
+        check_outputs([update], [report])
         known = load_model(update)
         with progress() as told:
-            updated = update_model(known, table, progress=told)
-        n_new = updated.statistics.n_samples - known.statistics.n_samples
-        out.print(f"learned from {n_new:,} rows of {table}", soft_wrap=True)
-        _print_clusters(out, updated)
-        found, decisions, seconds = updated, [], {}
+            found = update_model(known, table, progress=told)
+        n_new = found.statistics.n_samples - known.statistics.n_samples
+        said = [f"learned from {n_new:,} rows of {table}"]
     else:
         with progress() as told:
             fitted = fit_table(
@@ -113,17 +111,23 @@ def fit(
                 dask=dask,
                 progress=told,
             )
-        _print_fit(out, fitted)
         found, decisions, seconds = fitted.model, fitted.decisions, dict(fitted.seconds)
-        if labels is not None:
-            _write_labels(labels, fitted)
-            out.print(f"labels: {labels}", soft_wrap=True)
+        said = [str(decision) for decision in decisions]
+    # Whoever reads the output may stop early, which ends the command: files come first.
+    if fitted is not None and labels is not None:
+        _write_labels(labels, fitted)
     if model is not None:
         save_model(found, model)
-        out.print(f"model: {model} ({found.model_id})", soft_wrap=True)
     if report is not None:
         _write_report(report, table, found, decisions, seconds)
-        out.print(f"report: {report}", soft_wrap=True)
+    out = console()
+    out.print("\n".join(said), markup=False, soft_wrap=True)
+    _print_clusters(out, found)
+    files = {"labels": labels, "model": model and f"{model} ({found.model_id})", "report": report}
+    ends = [f"{name}: {file}" for name, file in files.items() if file is not None]
+    if seconds:
+        ends.insert(0, ", ".join(f"{step} {spent:.2f} s" for step, spent in seconds.items()))
+    out.print("\n".join(ends), markup=False, soft_wrap=True)
 
 
 #: Options that `--update` heeds; a model has decided the rest.
@@ -146,14 +150,6 @@ def _n_clusters(k: str) -> int | Literal["auto"]:
     except ValueError:
         msg = f"--k is {k!r}: it must be auto or a whole number."
         raise WorkflowError(msg) from None
-
-
-def _print_fit(out: Console, fitted: FittedTable) -> None:
-    for decision in fitted.decisions:
-        out.print(str(decision), markup=False, soft_wrap=True)
-    _print_clusters(out, fitted.model)
-    spent = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in fitted.seconds.items())
-    out.print(spent, markup=False, soft_wrap=True)
 
 
 def _print_clusters(out: Console, model: ClusterModel) -> None:

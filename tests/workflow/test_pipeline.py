@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from rust_kmeans.workflow import fit_table, load_model, update_model
+from rust_kmeans.workflow import fit_table, load_model, save_model, update_model
 from tests.workflow.served import COMMAND, PATIENCE, serving
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "workflow.md"
@@ -96,3 +97,32 @@ def test_retraining_on_a_stream_follows_what_has_moved() -> None:
     raised = (after.centers_in_units - model.centers_in_units)[:, 1]
     # 20,000 of 23,000 rows have the higher fare; labels keep their meaning.
     np.testing.assert_allclose(raised, 5 * 20 / 23, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fit t.csv --k 2 --model t.csv",
+        "choose-k t.csv --k 1..3 --csv t.csv",
+        "evaluate t.model t.csv --labels vendor --csv t.model",
+        "predict t.model t.csv --out t.csv",
+        "drift t.model t.csv --json t.csv",
+        "drift t.model t.csv --json d.png --plot d.png",
+        "export t.model --to onnx --out t.model",
+    ],
+)
+def test_a_command_writes_over_nothing_that_it_reads(tmp_path: Path, words: str) -> None:
+    trips(200, 0).to_csv(tmp_path / "t.csv", index=False)
+    save_model(fit_table(trips(200, 0), 2).model, tmp_path / "t.model")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    done = subprocess.run(
+        [*COMMAND, *words.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

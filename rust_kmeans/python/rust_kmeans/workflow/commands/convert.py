@@ -12,6 +12,7 @@ import typer
 
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow.commands._console import console
+from rust_kmeans.workflow.commands._options import check_outputs
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -41,6 +42,7 @@ def export_model(
     from rust_kmeans.workflow._files import write_bytes
     from rust_kmeans.workflow._model_file import load_model
 
+    check_outputs([model], [out])
     known = load_model(model)
     content = to_onnx(known) if to is Target.ONNX else _skops().dumps(to_sklearn(known))
     write_bytes(out, content)
@@ -66,6 +68,7 @@ def import_model(
     from rust_kmeans.workflow._convert import from_sklearn
     from rust_kmeans.workflow._model_file import save_model
 
+    check_outputs([file] if table is None else [file, table], [out])
     model = from_sklearn(_estimator(file), table)
     save_model(model, out)
     rows = (

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from rust_kmeans.workflow._errors import WorkflowError
 from rust_kmeans.workflow.commands._console import console
+from rust_kmeans.workflow.commands._options import check_outputs
 
 if TYPE_CHECKING:
     from rust_kmeans.workflow._drift import DriftReport
@@ -50,6 +51,7 @@ def drift(
     if plot is not None and plot.suffix.lower() not in _PLOTS:
         msg = f"--plot is {plot}: the name must end in {', '.join(_PLOTS[:-1])} or {_PLOTS[-1]}."
         raise WorkflowError(msg)
+    check_outputs([model, table], [json_file, csv_file, plot])
     report = compare(load_model(model), table, level=level)
     if json_file is not None:
         write_bytes(json_file, (json.dumps(report.to_dict(), indent=2) + "\n").encode())

@@ -13,6 +13,7 @@ from rust_kmeans.workflow._explain import write_explanation_tables
 from rust_kmeans.workflow._model_file import load_model
 from rust_kmeans.workflow._page import write_explanation
 from rust_kmeans.workflow.commands._console import console
+from rust_kmeans.workflow.commands._options import check_outputs
 
 
 def explain(
@@ -31,6 +32,10 @@ def explain(
 ) -> None:
     """Tell in words, figures and tables what sets the clusters of a model apart."""
     printer = console()
+    is_page = out is not None and out.suffix.lower() in {".html", ".htm"}
+    if out is not None and is_page:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        check_outputs([model, table], [out])
     # A card is a paragraph: a line of a pipe, wrapped between words on a terminal.
     whole = not printer.is_terminal
     explanation = explain_clusters(load_model(model), table, random_state=seed)
@@ -39,7 +44,6 @@ def explain(
     chosen = [CHOSEN] if explanation.n_clusters > 1 else []
     for sentence in (*left_out(explanation), *chosen):
         printer.print(sentence, markup=False, soft_wrap=whole)
-    is_page = out is not None and out.suffix.lower() in {".html", ".htm"}
     folders = {folder for folder in (None if is_page else out, csv) if folder is not None}
     written = [path for folder in sorted(folders) for path in write_explanation_tables(explanation, folder)]
     if out is not None:

@@ -64,6 +64,8 @@ def run_tests(wheel: Path) -> int:
             home / "tests" / "library",
             ignore=shutil.ignore_patterns("__pycache__"),
         )
+        # Without it the tests would be a package of another name, which Dask's workers do not find.
+        shutil.copy(ROOT / "tests" / "__init__.py", home / "tests")
         where = "import pathlib, rust_kmeans; print(pathlib.Path(rust_kmeans.__file__).resolve())"
         found = subprocess.run(
             [python, "-c", where], cwd=home, env=environment, check=True, capture_output=True, text=True

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +69,45 @@ def test_a_fit_after_a_fork_starts_threads_of_its_own() -> None:
         """
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[Path]:
+    """Make a control group with the time of one processor; return the file that a process joins it by."""
+    second = Path("/sys/fs/cgroup")
+    is_second = (second / "cgroup.controllers").exists()
+    group = (second if is_second else second / "cpu") / f"rust-kmeans-{uuid.uuid4().hex}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error.strerror}")
+    try:
+        if is_second:
+            if not (group / "cpu.max").exists():
+                pytest.skip("control groups here have no limits of processor time")
+            (group / "cpu.max").write_text("100000 100000")
+        else:
+            (group / "cpu.cfs_period_us").write_text("100000")
+            (group / "cpu.cfs_quota_us").write_text("100000")
+        yield group / "cgroup.procs"
+    finally:
+        group.rmdir()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor is all there is")
+def test_a_limit_of_processor_time_limits_the_threads(one_cpu: Path) -> None:
+    script = f"""
+        import os, pathlib
+        pathlib.Path({str(one_cpu)!r}).write_text(str(os.getpid()))
+        import rust_kmeans
+        print(rust_kmeans.kernel_info()["n_threads"])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "1", "")

@@ -20,6 +20,7 @@ __all__ = [
     "assign_block",
     "block_heights",
     "block_scale",
+    "choose_seeds",
     "bucket_splits",
     "farthest_rows",
     "fit",

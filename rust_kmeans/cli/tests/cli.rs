@@ -280,7 +280,7 @@ fn outputs_never_replace_a_folder_the_data_or_each_other() {
 
 #[test]
 fn mistyped_flags_are_one_line_too() {
-    let folder = folder("usage");
+    let folder = folder("mistyped");
     refused(&folder, &["data.npy", "--k", "abc"], &["'abc'", "--k"]);
     refused(&folder, &["data.npy"], &["--k", "kmeans --help"]);
     refused(

@@ -137,8 +137,9 @@ pub fn choose_seeds<T: Element>(
         return Ok(best);
     }
     let judge = |seeds: &Seeds<T>, interrupt: &mut Interrupt<'_>| {
+        // Who watches may stop it, but sees the runs over the rows alone.
         problem
-            .lloyd(seeds.centers.view(), 0.0, interrupt)
+            .lloyd(seeds.centers.view(), 0.0, &mut || interrupt.stops())
             .map(|fit| fit.inertia)
     };
     let mut least = judge(&best, interrupt)?;

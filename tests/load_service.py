@@ -44,7 +44,7 @@ class _Client(asyncio.Protocol):
         self.seconds: list[float] = []
         self.done = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of TCP alone
         self._transport = transport
         self._send()
 

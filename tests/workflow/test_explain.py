@@ -57,7 +57,7 @@ def model_at(
         offset=np.zeros(d),
         divisor=np.ones(d),
         dtype="float64",
-        missing=missing,  # type: ignore[arg-type]
+        missing=missing,  # type: ignore[arg-type]  # words of the parameters
     )
     nothing = np.full(2, np.nan)
     statistics = TrainingStatistics(

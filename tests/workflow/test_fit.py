@@ -122,7 +122,8 @@ def test_a_column_whose_values_change_kind_far_down_a_csv_file_is_dropped_in_any
 
 
 def test_a_dask_frame_is_fitted_by_dask(frame: pd.DataFrame) -> None:
-    dd = pytest.importorskip("dask.dataframe")
+    import dask.dataframe as dd
+
     assert_same(fit_table(dd.from_pandas(frame, npartitions=3), 4), fit_table(frame, 4))
 
 

@@ -205,7 +205,7 @@ def test_limits_of_body_and_rows(model: ClusterModel) -> None:
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_limits_are_positive(limit: str, value: float) -> None:
     with pytest.raises(WorkflowError, match=f"{limit} is"):
-        Limits(**{limit: value})  # type: ignore[arg-type]
+        Limits(**{limit: value})  # type: ignore[arg-type]  # wrong on purpose
 
 
 def numbers(*, allow: Callable[[], Any] = st.none) -> Any:

@@ -238,7 +238,7 @@ def _kmeans(model: ClusterModel, middle: _Vector) -> SklearnKMeans:
     return kmeans
 
 
-def _preparation(before: list[Any], kmeans: Any, names: Sequence[str] | None) -> Preparation:  # noqa: ANN401
+def _preparation(before: list[Any], kmeans: Any, names: Sequence[str] | None) -> Preparation:  # noqa: ANN401  # skl2onnx and scikit-learn ship no types
     """Return what the steps before the last do."""
     learned = [getattr(step, "preparation_", None) for step in before]
     if len(learned) == 1 and isinstance(learned[0], Preparation):
@@ -371,7 +371,7 @@ def _shape_of_features(operator: Any) -> None:  # noqa: ANN401  # skl2onnx ships
     operator.outputs[0].type = DoubleTensorType([None, operator.raw_operator.preparation.n_features])
 
 
-def _parse_nearest(scope: Any, step: _Nearest, inputs: list[Any], **_options: Any) -> Any:  # noqa: ANN401
+def _parse_nearest(scope: Any, step: _Nearest, inputs: list[Any], **_options: Any) -> Any:  # noqa: ANN401  # skl2onnx and scikit-learn ship no types
     """Tell skl2onnx what comes out of the step."""
     from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType
 
@@ -384,17 +384,17 @@ def _parse_nearest(scope: Any, step: _Nearest, inputs: list[Any], **_options: An
     return operator.outputs
 
 
-def _shape_of_nearest(operator: Any) -> None:  # noqa: ANN401
+def _shape_of_nearest(operator: Any) -> None:  # noqa: ANN401  # skl2onnx and scikit-learn ship no types
     """Leave the shapes as they were declared."""
 
 
 class _Graph:
     """Writes nodes of a graph."""
 
-    def __init__(self, scope: Any, container: Any) -> None:  # noqa: ANN401
+    def __init__(self, scope: Any, container: Any) -> None:  # noqa: ANN401  # skl2onnx and scikit-learn ship no types
         self._scope, self._container = scope, container
 
-    def node(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:  # noqa: ANN401
+    def node(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:  # noqa: ANN401  # skl2onnx and scikit-learn ship no types
         """Add a node; return the name of what it gives."""
         output = output or str(self._scope.get_unique_variable_name(kind.lower()))
         name = self._scope.get_unique_operator_name(kind)
@@ -411,7 +411,7 @@ class _Graph:
         return variable
 
 
-def _convert_features(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
+def _convert_features(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401  # skl2onnx and scikit-learn ship no types
     """Write the nodes that fill, scale and round rows; a model that refuses missing values lets NaN pass."""
     from onnx import TensorProto
 
@@ -429,7 +429,7 @@ def _convert_features(scope: Any, operator: Any, container: Any) -> None:  # noq
     graph.node("Identity", value, output=operator.outputs[0].full_name, op_version=14)
 
 
-def _convert_nearest(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
+def _convert_nearest(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401  # skl2onnx and scikit-learn ship no types
     """Write the nodes that find distances to all centers and the least of them.
 
     A square that rounding has made negative is none; what is missing stays NaN, which a maximum would lose.

@@ -161,7 +161,7 @@ def distances_to(features: Floats, centers: Floats) -> NDArray[np.float64]:
     n_rows = max(_BLOCK_VALUES // features.shape[1], 2)
     for first in range(0, len(features), n_rows):
         # A last block of one row takes its neighbour along.
-        first = min(first, len(features) - 2)  # noqa: PLW2901
+        first = min(first, len(features) - 2)  # noqa: PLW2901  # as said above
         columns = np.ascontiguousarray(features[first : first + n_rows].T, dtype=np.float64)
         squares = np.empty((len(centers), columns.shape[1]))
         for label, center in enumerate(centers.astype(np.float64)):

@@ -144,7 +144,7 @@ def _read(path: Path) -> tuple[dict[str, Any], _Arrays]:
         envelope = _envelope(path, head)
         rest = file.read()
     try:
-        found: list[tuple[str, dict[str, Any]]] = deserialize(  # type: ignore[no-untyped-call]
+        found: list[tuple[str, dict[str, Any]]] = deserialize(  # type: ignore[no-untyped-call]  # safetensors types its numpy part only
             start + head + rest
         )
     except SafetensorError as error:

@@ -283,7 +283,7 @@ def _piece_of_npy(file: Path, first: int, columns: Sequence[str] | None) -> pd.D
 def _piece_of_parquet(
     file: Path,
     schema: Any,  # noqa: ANN401  # pyarrow ships no types
-    group: Any,  # noqa: ANN401
+    group: Any,  # noqa: ANN401  # the same
     columns: Sequence[str] | None,
 ) -> pd.DataFrame:
     with _naming(file):

@@ -81,11 +81,11 @@ def choose_k(
         columns=words(columns) or None,
         drop=words(drop),
         # Checked by `Options`.
-        scale=scale,  # type: ignore[arg-type]
-        missing=missing,  # type: ignore[arg-type]
+        scale=scale,  # type: ignore[arg-type]  # Options refuses other words
+        missing=missing,  # type: ignore[arg-type]  # Options refuses other words
         outliers=outliers,
-        unusable=unusable,  # type: ignore[arg-type]
-        dtype=dtype,  # type: ignore[arg-type]
+        unusable=unusable,  # type: ignore[arg-type]  # Options refuses other words
+        dtype=dtype,  # type: ignore[arg-type]  # Options refuses other words
     )
     form = how_it_is_read(table)
     with progress() as told:

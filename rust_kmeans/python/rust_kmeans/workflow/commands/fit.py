@@ -101,11 +101,11 @@ def fit(
                 columns=words(columns) or None,
                 drop=words(drop),
                 # Checked by what they are passed to.
-                scale=scale,  # type: ignore[arg-type]
-                missing=missing,  # type: ignore[arg-type]
+                scale=scale,  # type: ignore[arg-type]  # Options refuses other words
+                missing=missing,  # type: ignore[arg-type]  # Options refuses other words
                 outliers=outliers,
-                unusable=unusable,  # type: ignore[arg-type]
-                dtype=dtype,  # type: ignore[arg-type]
+                unusable=unusable,  # type: ignore[arg-type]  # Options refuses other words
+                dtype=dtype,  # type: ignore[arg-type]  # Options refuses other words
                 random_state=seed_of(seed),
                 stream=stream,
                 dask=dask,

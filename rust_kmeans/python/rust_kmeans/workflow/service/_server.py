@@ -138,13 +138,13 @@ class _Server(uvicorn.Server):
 class _Connection(HttpToolsProtocol):
     """A connection with little patience: for heads that do not come and answers nobody reads."""
 
-    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:  # noqa: ANN401  # what uvicorn gives a protocol
         super().__init__(*args, **kwargs)
         self._limits = limits
         self._deadline: TimerHandle | None = None
         self._head_bytes = -1
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # uvicorn speaks over TCP alone
         """Take a connection, unless there are too many."""
         super().connection_made(transport)
         if len(self.connections) > self._limits.max_connections:

@@ -151,7 +151,7 @@ def inference_response(inference: Inference, prediction: Prediction, name: str, 
 _Default = Any
 
 
-def _typed(source: dict[str, Any], name: str, kind: type, default: _Default) -> Any:  # noqa: ANN401
+def _typed(source: dict[str, Any], name: str, kind: type, default: _Default) -> Any:  # noqa: ANN401  # of the kind that is asked for
     """Return a field of JSON if it has the type, the default if it is not there; refuse others."""
     value = source.get(name, default)
     if value is not default and type(value) is not kind:

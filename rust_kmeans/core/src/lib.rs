@@ -49,6 +49,7 @@ mod scale;
 mod seeding;
 mod sparse;
 mod stream;
+mod team;
 mod update;
 mod variance;
 mod view;

@@ -115,10 +115,8 @@ impl Params {
             Some(n_threads) if n_threads > MAX_THREADS => {
                 return Err(parameter("n_threads", n_threads, "it must be at most 1024"));
             }
-            Some(n_threads) => n_threads,
-            None => default_threads().min(MAX_THREADS),
+            n_threads => n_threads,
         };
-        let shares_threads = self.n_threads.is_none();
         let isa = match self.isa {
             Some(isa) => isa.check()?,
             None => Isa::choose()?,
@@ -129,7 +127,6 @@ impl Params {
             algorithm: self.algorithm,
             spherical: self.spherical,
             n_threads,
-            shares_threads,
             isa,
         })
     }
@@ -142,8 +139,8 @@ pub struct ValidParams {
     pub(crate) tol: f64,
     pub(crate) algorithm: Algorithm,
     pub(crate) spherical: bool,
-    n_threads: usize,
-    shares_threads: bool,
+    /// `None` for [`default_threads`], counted when they are needed: to ask the system takes as long as a tiny fit.
+    n_threads: Option<usize>,
     pub(crate) isa: Isa,
 }
 
@@ -158,6 +155,7 @@ impl ValidParams {
     #[must_use]
     pub fn n_threads(&self) -> usize {
         self.n_threads
+            .unwrap_or_else(|| default_threads().min(MAX_THREADS))
     }
 
     /// Threads for some rows of `cost` operations each: no more than they are worth, and, unless their number was asked for,
@@ -166,7 +164,10 @@ impl ValidParams {
     /// # Errors
     /// [`Error::Threads`] if the system refuses.
     pub(crate) fn pool_for(&self, rows: usize, cost: usize) -> Result<Pool> {
-        self.pool_of(useful_threads(self.n_threads, rows, cost))
+        match useful_threads(MAX_THREADS, rows, cost) {
+            1 => Pool::sharing(1, 1),
+            useful => self.pool_of(useful),
+        }
     }
 
     /// As many threads as the fit may use, unless their number was not asked for and other pools of this process are at work.
@@ -174,14 +175,15 @@ impl ValidParams {
     /// # Errors
     /// [`Error::Threads`] if the system refuses.
     pub fn pool(&self) -> Result<Pool> {
-        self.pool_of(self.n_threads)
+        self.pool_of(MAX_THREADS)
     }
 
-    fn pool_of(&self, n_threads: usize) -> Result<Pool> {
-        if self.shares_threads {
-            Pool::sharing(n_threads, self.n_threads)
-        } else {
-            Pool::new(n_threads)
+    /// So many threads, or all that the fit may use.
+    fn pool_of(&self, most: usize) -> Result<Pool> {
+        let n_threads = self.n_threads();
+        match self.n_threads {
+            Some(_) => Pool::new(n_threads.min(most)),
+            None => Pool::sharing(n_threads.min(most), n_threads),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
+use crate::team::Team;
 
 /// `RAYON_NUM_THREADS` if it is a positive number, else the CPUs this process may use (affinity and cgroup quota), but no
 /// more than `OMP_NUM_THREADS`: by that joblib, Dask and batch systems share the CPUs among the processes they start.
@@ -31,10 +32,12 @@ static IDLE: Mutex<Vec<Workers>> = Mutex::new(Vec::new());
 /// How many are kept at most.
 const MOST_IDLE: usize = 4;
 
-/// Started threads.
+/// Started threads, each of which serves the team.
 #[derive(Debug)]
 struct Workers {
-    threads: ThreadPool,
+    team: Arc<Team>,
+    /// Ends its threads when it is dropped, once the team lets them go.
+    _threads: ThreadPool,
     n_threads: usize,
     /// After a fork the child has none of its parent's threads.
     process: u32,
@@ -63,8 +66,12 @@ impl Workers {
                 n_threads,
                 reason: error.to_string(),
             })?;
+        let team = Arc::new(Team::default());
+        let served = Arc::clone(&team);
+        threads.spawn_broadcast(move |_| served.serve());
         Ok(Self {
-            threads,
+            team,
+            _threads: threads,
             n_threads,
             process,
         })
@@ -76,6 +83,12 @@ impl Workers {
         {
             idle.push(self);
         }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.team.dismiss();
     }
 }
 
@@ -169,16 +182,6 @@ impl Pool {
         let Some((own, others)) = locals.split_first_mut() else {
             return;
         };
-        let others = match &self.workers {
-            Some(workers) if !others.is_empty() => (&workers.threads, others),
-            _ => {
-                for item in items {
-                    work(own, item);
-                }
-                return;
-            }
-        };
-        let (workers, others) = others;
         let items = Mutex::new(items);
         let run = |local: &mut L| {
             loop {
@@ -188,13 +191,19 @@ impl Pool {
                 work(local, item);
             }
         };
-        let run = &run;
-        workers.in_place_scope(|scope| {
-            for local in others.iter_mut().take(self.n_threads - 1) {
-                scope.spawn(move |_| run(local));
+        match &self.workers {
+            Some(workers) if !others.is_empty() => {
+                let others = Mutex::new(others.iter_mut().take(self.n_threads - 1));
+                let help = || {
+                    let local = others.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    if let Some(local) = local {
+                        run(local);
+                    }
+                };
+                workers.team.call(&help, || run(own));
             }
-            run(own);
-        });
+            _ => run(own),
+        }
     }
 
     /// How many threads `rows` rows of `cost` operations each are worth: waking a thread takes microseconds.

@@ -4,6 +4,7 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
+use std::vec::IntoIter;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -68,7 +69,7 @@ impl Workers {
             })?;
         let team = Arc::new(Team::default());
         let served = Arc::clone(&team);
-        threads.spawn_broadcast(move |_| served.serve());
+        threads.spawn_broadcast(move |context| served.serve(context.index()));
         Ok(Self {
             team,
             _threads: threads,
@@ -169,9 +170,10 @@ impl Pool {
         self.n_threads
     }
 
-    /// Calls `work(local, item)` for every item; each thread takes the next item when it is free and has one of
-    /// `locals` to itself. As many threads work as there are locals and threads. Which thread takes which item is
-    /// not defined: results must not depend on it, which [`crate::exact_sum`] makes possible.
+    /// Calls `work(local, item)` for every item; each thread has one of `locals` to itself. As many threads work as there are
+    /// locals and threads. Each begins with a share of its own, the same from call to call, so that what it read and wrote
+    /// stays in its caches, and then takes from the end of what others have left. Which thread takes which item is not
+    /// defined: results must not depend on it, which [`crate::exact_sum`] makes possible.
     pub(crate) fn for_each<I, L, F>(&self, items: I, locals: &mut [L], work: F)
     where
         I: Iterator + Send,
@@ -182,34 +184,76 @@ impl Pool {
         let Some((own, others)) = locals.split_first_mut() else {
             return;
         };
-        let items = Mutex::new(items);
-        let run = |local: &mut L| {
-            loop {
-                // A panic elsewhere ends the whole call after all threads return, so a poisoned lock is no news.
-                let item = items.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(item) = item else { break };
-                work(local, item);
+        let workers = match &self.workers {
+            Some(workers) if !others.is_empty() => workers,
+            _ => {
+                for item in items {
+                    work(own, item);
+                }
+                return;
             }
         };
-        match &self.workers {
-            Some(workers) if !others.is_empty() => {
-                let others = Mutex::new(others.iter_mut().take(self.n_threads - 1));
-                let help = || {
-                    let local = others.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    if let Some(local) = local {
-                        run(local);
-                    }
-                };
-                workers.team.call(&help, || run(own));
+        let seats: Vec<_> = others
+            .iter_mut()
+            .take(workers.n_threads)
+            .map(Seat::new)
+            .collect();
+        let shares = shares(items.collect(), seats.len() + 1);
+        let run = |local: &mut L, first: usize| {
+            while let Some(item) = take(&shares[first], Iterator::next) {
+                work(local, item);
             }
-            _ => run(own),
-        }
+            let (before, after) = shares.split_at(first);
+            for share in after.iter().chain(before) {
+                while let Some(item) = take(share, DoubleEndedIterator::next_back) {
+                    work(local, item);
+                }
+            }
+        };
+        let help = |thread: usize| {
+            if let Some(local) = seats.get(thread).and_then(Seat::take) {
+                run(local, thread + 1);
+            }
+        };
+        workers.team.call(&help, || run(own, 0));
     }
 
     /// How many threads `rows` rows of `cost` operations each are worth: waking a thread takes microseconds.
     pub(crate) fn useful_threads(&self, rows: usize, cost: usize) -> usize {
         useful_threads(self.n_threads, rows, cost)
     }
+}
+
+/// The local of a worker, until it takes it.
+struct Seat<'a, L>(Mutex<Option<&'a mut L>>);
+
+impl<'a, L> Seat<'a, L> {
+    fn new(local: &'a mut L) -> Self {
+        Self(Mutex::new(Some(local)))
+    }
+
+    fn take(&self) -> Option<&'a mut L> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What is left of a share.
+type Share<T> = Mutex<IntoIter<T>>;
+
+/// Cuts items into so many shares of consecutive ones, as equal as can be.
+fn shares<T>(mut items: Vec<T>, count: usize) -> Vec<Share<T>> {
+    let all = items.len();
+    let mut shares: Vec<_> = (0..count)
+        .rev()
+        .map(|at| Mutex::new(items.split_off(all * at / count).into_iter()))
+        .collect();
+    shares.reverse();
+    shares
+}
+
+fn take<T>(share: &Share<T>, next: impl FnOnce(&mut IntoIter<T>) -> Option<T>) -> Option<T> {
+    // A panic elsewhere ends the whole call after all threads return, so a poisoned lock is no news.
+    next(&mut share.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Operations a sample costs with `k` centers of `d` features, roughly: a register of them is one. What does not grow with
@@ -224,7 +268,7 @@ pub(crate) fn useful_threads(n_threads: usize, rows: usize, cost: usize) -> usiz
     const OPERATIONS_PER_THREAD: usize = if cfg!(debug_assertions) {
         20_000
     } else {
-        2_000_000
+        1_000_000
     };
     (rows.saturating_mul(cost) / OPERATIONS_PER_THREAD).clamp(1, n_threads.max(1))
 }

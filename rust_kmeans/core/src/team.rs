@@ -18,8 +18,8 @@ const AWAKE: Duration = Duration::from_micros(200);
 /// Looks between two offers of the processor to other threads.
 const LOOKS: usize = 64;
 
-/// What a call asks each thread to do. Its borrows end with the call, not before (see [`Team::call`]).
-type Help = &'static (dyn Fn() + Sync);
+/// What a call asks each thread to do, which is told its number. Its borrows end with the call, not before (see [`Team::call`]).
+type Help = &'static (dyn Fn(usize) + Sync);
 
 /// What the threads of a team share.
 #[derive(Default)]
@@ -55,13 +55,14 @@ impl fmt::Debug for Team {
 }
 
 impl Team {
-    /// Does `own`, while each thread of the team that is free in time does `help` once; returns when all that began are done. If
+    /// Does `own`, while each thread of the team that is free in time does `help` once with its own
+    /// number; returns when all that began are done. If
     /// the team is at work already, for this thread or another, only `own` is done. A panic goes on here.
-    pub(crate) fn call(&self, help: &(dyn Fn() + Sync), own: impl FnOnce()) {
+    pub(crate) fn call(&self, help: &(dyn Fn(usize) + Sync), own: impl FnOnce()) {
         // SAFETY: threads take the reference from the state, under the lock, and use it only while they are counted in `inside`.
         // `end` takes it out of the state and waits until nobody is inside, and it runs before this function ends in any way:
         // what might panic between is caught.
-        let help = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), Help>(help) };
+        let help = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Help>(help) };
         if !self.begin(help) {
             return own();
         }
@@ -104,8 +105,8 @@ impl Team {
         state.panic.take()
     }
 
-    /// Helps with one call after the other until the team is dismissed.
-    pub(crate) fn serve(&self) {
+    /// Helps with one call after the other, as thread `number`, until the team is dismissed.
+    pub(crate) fn serve(&self, number: usize) {
         let mut seen = 0;
         loop {
             look_for(|| self.calls.load(Ordering::Acquire) != seen);
@@ -124,7 +125,7 @@ impl Team {
             let Some(help) = state.help else { continue };
             self.inside.fetch_add(1, Ordering::Relaxed);
             drop(state);
-            let outcome = catch_unwind(AssertUnwindSafe(help));
+            let outcome = catch_unwind(AssertUnwindSafe(|| help(number)));
             let mut state = self.lock();
             if let Err(panic) = outcome {
                 state.panic.get_or_insert(panic);
@@ -183,10 +184,11 @@ mod tests {
     fn with_team(n_threads: usize, test: impl FnOnce(&Team)) {
         let team = Team::default();
         scope(|scope| {
-            for _ in 0..n_threads {
-                scope.spawn(|| team.serve());
+            let team = &team;
+            for number in 0..n_threads {
+                scope.spawn(move || team.serve(number));
             }
-            let outcome = catch_unwind(AssertUnwindSafe(|| test(&team)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| test(team)));
             team.dismiss();
             outcome.unwrap_or_else(|panic| resume_unwind(panic));
         });
@@ -207,7 +209,7 @@ mod tests {
                         done.lock().expect("no panic").push(item + call);
                     }
                 };
-                team.call(&work, work);
+                team.call(&|_| work(), work);
                 let mut done = done.into_inner().expect("no panic");
                 done.sort_unstable();
                 assert!(done.iter().copied().eq(1 + call..=10 + call));
@@ -222,7 +224,7 @@ mod tests {
                 // All three, or nobody gets on.
                 let all = Barrier::new(3);
                 sleep(3 * AWAKE);
-                let help = || {
+                let help = |_| {
                     all.wait();
                     sleep(3 * AWAKE);
                 };
@@ -240,13 +242,13 @@ mod tests {
             let both = Barrier::new(2);
             let work = || {
                 both.wait();
-                let nobody = || panic!("the team is at work");
+                let nobody = |_| panic!("the team is at work");
                 team.call(&nobody, || {
                     inner.fetch_add(1, Ordering::Relaxed);
                 });
                 outer.fetch_add(1, Ordering::Relaxed);
             };
-            team.call(&work, work);
+            team.call(&|_| work(), work);
             assert_eq!((outer.into_inner(), inner.into_inner()), (2, 2));
         });
     }
@@ -264,7 +266,7 @@ mod tests {
                     resume_unwind(Box::new(message.to_owned()));
                 };
                 let call = || {
-                    team.call(&|| panics("help"), || {
+                    team.call(&|_| panics("help"), || {
                         if own_panics {
                             panics("own");
                         }
@@ -283,7 +285,7 @@ mod tests {
             let help = || {
                 helped.wait();
             };
-            team.call(&help, help);
+            team.call(&|_| help(), help);
         });
     }
 
@@ -298,7 +300,7 @@ mod tests {
                             let add = || {
                                 sum.fetch_add(caller + 1, Ordering::Relaxed);
                             };
-                            team.call(&add, add);
+                            team.call(&|_| add(), add);
                             let sum = sum.into_inner();
                             assert!(
                                 sum >= caller + 1
@@ -317,7 +319,7 @@ mod tests {
         for rest in [Duration::ZERO, 3 * AWAKE] {
             let team = Arc::new(Team::default());
             let served = Arc::clone(&team);
-            let thread = spawn(move || served.serve());
+            let thread = spawn(move || served.serve(0));
             sleep(rest);
             team.dismiss();
             thread.join().expect("it ends");

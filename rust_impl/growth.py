@@ -1,23 +1,29 @@
 """Time of an iteration against the number of rows: ``make growth``, ``ARGS="--largest 1e8"`` for more.
 
-The same blobs for every number of rows, float32, in a file that the ``kmeans`` binary reads. The time of an
-iteration is the difference between fits of few and of many iterations, so that reading, the check of the data
-and the last assignment cancel. Perfect growth is one time a row for all sizes.
+The same blobs for every number of rows, float32, in a file that `KMeans` reads where it is mapped into
+memory, without a copy. The time of an iteration is the difference between fits of few and of many iterations,
+so that the check of the data and the last assignment cancel. Perfect growth is one time a row for all sizes.
+
+The system must be able to keep the file in memory (its page cache: 4 GB at 1e8 rows), and the file is read
+once before anything is timed: a page that has to come from the disk takes many times as long as an iteration
+takes for its rows, and it would be the disk that is measured.
 """
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import statistics
-import subprocess
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Annotated, Any
+from time import perf_counter
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
 
-from rust_impl.cli import path
+from rust_kmeans import KMeans
 
 N_FEATURES = 10
 N_CLUSTERS = 10
@@ -26,7 +32,10 @@ N_CLUSTERS = 10
 CHUNK = 100_000
 #: Iterations of the two fits whose difference is taken; labels still change after the second.
 FEW, MANY = 5, 20
-ALGORITHMS = ("lloyd", "auto")
+Algorithm = Literal["lloyd", "auto"]
+ALGORITHMS: tuple[Algorithm, ...] = ("lloyd", "auto")
+#: Where Linux says how much memory of a process is of which kind.
+STATUS = Path("/proc/self/status")
 #: Largest departure from one time a row that is aimed at.
 TARGET = 0.15
 
@@ -43,22 +52,21 @@ def main(
     """Print the time of an iteration for each decade of rows."""
     if not CHUNK <= smallest <= largest:
         raise typer.BadParameter(f"{CHUNK:g} <= --smallest <= --largest is needed")
-    per_row: dict[str, dict[int, float]] = {algorithm: {} for algorithm in ALGORITHMS}
-    typer.echo(f"{'rows':>11} {'algorithm':>9} {'ms/iteration':>12} {'ns/iteration/row':>16} {'peak MiB':>8}")
+    per_row: dict[Algorithm, dict[int, float]] = {algorithm: {} for algorithm in ALGORITHMS}
+    typer.echo(
+        f"{'rows':>11} {'algorithm':>9} {'ms/iteration':>12} {'ns/iteration/row':>16} {'MiB beyond X':>12}"
+    )
     rows = int(smallest)
     while rows <= largest:
         with tempfile.TemporaryDirectory(prefix="kmeans-growth-", dir=folder) as made:
-            data, start = Path(made) / "data.npy", Path(made) / "start.npy"
+            data = Path(made) / "data.npy"
             write(data, rows)
-            np.save(start, np.load(data, mmap_mode="r")[:N_CLUSTERS])
             for algorithm in ALGORITHMS:
-                words = ["--init", str(start), "--algorithm", algorithm]
-                words += [] if threads is None else ["--threads", str(threads)]
-                seconds, peak = iteration(data, words, repeats)
+                seconds, beyond = in_a_process(data, algorithm, threads, repeats)
                 per_row[algorithm][rows] = seconds / rows
                 typer.echo(
                     f"{rows:>11} {algorithm:>9} {seconds * 1e3:>12.3f} {seconds / rows * 1e9:>16.3f} "
-                    f"{peak / 2**20:>8.0f}"
+                    + ("-" if beyond is None else f"{beyond / 2**20:.1f}").rjust(12)
                 )
         rows *= 10
     for algorithm, times in per_row.items():
@@ -85,27 +93,66 @@ def write(file: Path, rows: int) -> None:
     data.flush()
 
 
-def iteration(data: Path, words: list[str], repeats: int) -> tuple[float, int]:
-    """Return the seconds of one iteration, and the largest peak memory of the process in bytes."""
-    reports = {
-        n_iter: [fit(data, [*words, "--max-iter", str(n_iter)]) for _ in range(repeats)]
-        for n_iter in (FEW, MANY)
-    }
-    if any(report["n_iter"] != n_iter for n_iter, made in reports.items() for report in made):
-        raise typer.BadParameter(f"a fit of {data.name} converged before iteration {MANY}: take more rows")
-    few, many = (min(report["fit_seconds"] for report in reports[n_iter]) for n_iter in (FEW, MANY))
-    peak = max(report["peak_rss_bytes"] or 0 for made in reports.values() for report in made)
-    return (many - few) / (MANY - FEW), peak
+def in_a_process(
+    data: Path, algorithm: Algorithm, threads: int | None, repeats: int
+) -> tuple[float, int | None]:
+    """Return what `iteration` does in a process of its own, whose memory is that of these fits alone."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        try:
+            return process.submit(iteration, data, algorithm, threads, repeats).result()
+        except (BrokenProcessPool, MemoryError, ValueError) as error:
+            raise typer.BadParameter(f"the fits of {data.name} failed: {error}") from None
 
 
-def fit(data: Path, words: list[str]) -> dict[str, Any]:
-    """Run the binary and return its report."""
-    command = [path(), str(data), "--k", str(N_CLUSTERS), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise typer.BadParameter(f"kmeans failed: {done.stderr.strip()}")
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+def iteration(
+    data: Path, algorithm: Algorithm, threads: int | None, repeats: int
+) -> tuple[float, int | None]:
+    """Return the seconds of one iteration, and the most bytes of memory beyond X or None if nobody tells.
+
+    Raises
+    ------
+    ValueError
+        If a fit converges too early.
+    """
+    X = np.load(data, mmap_mode="r")
+    start = np.array(X[:N_CLUSTERS])
+    # Every page of the file is in memory from here on, and mapped.
+    X.max()
+    before = resident("RssAnon")
+    seconds: dict[int, list[float]] = {FEW: [], MANY: []}
+    for _ in range(repeats):
+        # In turn, so that a drift of the machine falls on both.
+        for n_iter, taken in seconds.items():
+            model = KMeans(
+                N_CLUSTERS, init=start, max_iter=n_iter, tol=0, algorithm=algorithm, n_threads=threads
+            )
+            began = perf_counter()
+            model.fit(X)
+            taken.append(perf_counter() - began)
+            if model.n_iter_ != n_iter:
+                msg = f"they converged in iteration {model.n_iter_}, before {n_iter}: take more rows"
+                raise ValueError(msg)
+            # Or its labels would be in memory beside those of the next.
+            del model
+    return (min(seconds[MANY]) - min(seconds[FEW])) / (MANY - FEW), beyond(before)
+
+
+def beyond(before: int | None) -> int | None:
+    """Return by how many bytes the most anonymous memory that the process has had exceeds what it had before.
+
+    The pages of a mapped file are resident too, but the system's, to be had again from the file. Its peak is
+    known of all resident pages only; those of files are the same number once all are mapped.
+    """
+    peak, of_files = resident("VmHWM"), resident("RssFile")
+    return None if before is None or peak is None or of_files is None else max(peak - of_files - before, 0)
+
+
+def resident(kind: str) -> int | None:
+    """Return bytes of memory of this process of a kind that Linux names; None on another system."""
+    if not STATUS.exists():
+        return None
+    sizes = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return int(sizes[kind].split()[0]) * 1024 if kind in sizes else None
 
 
 if __name__ == "__main__":

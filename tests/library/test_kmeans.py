@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 from rust_kmeans import (
@@ -20,6 +24,7 @@ from rust_kmeans import (
     kmeans_plusplus,
     kmeans_sweep,
 )
+from rust_kmeans._base import seeds_of
 
 X = np.random.default_rng(0).normal(size=(3_000, 6)).astype(np.float32)
 X[:1_500] += 8
@@ -31,6 +36,37 @@ def test_a_seed_gives_the_same_bits_for_any_number_of_threads(init: Any) -> None
     assert len({fit.cluster_centers_.tobytes() for fit in fits}) == 1
     other = KMeans(7, init=init, n_init=2, random_state=4).fit(X)
     assert other.cluster_centers_.tobytes() != fits[0].cluster_centers_.tobytes()
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1, np.int64(7), np.random.RandomState(7)])
+def test_seeds_are_those_that_scikit_learns_generator_draws_even_while_others_draw(seed: Any) -> None:
+    generator = check_random_state(copy.deepcopy(seed))
+    expected = [int(generator.randint(2**63, dtype=np.int64)) for _ in range(3)]
+    assert seeds_of(copy.deepcopy(seed), 3) == expected
+    with ThreadPoolExecutor(8) as threads:
+        drawn = list(threads.map(lambda _: seeds_of(copy.deepcopy(seed), 3), range(400)))
+    assert drawn == [expected] * 400
+
+
+def test_seeding_from_a_number_leaves_numpys_own_generator_alone() -> None:
+    before = np.random.get_state(legacy=False)
+    KMeans(3, random_state=0).fit(X)
+    after = np.random.get_state(legacy=False)
+    assert before["state"]["pos"] == after["state"]["pos"]
+    assert (before["state"]["key"] == after["state"]["key"]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_that_carry_a_type_object_of_their_own_are_fitted_alike(dtype: Any) -> None:
+    data = X.astype(dtype)
+    other = pickle.loads(pickle.dumps(data))
+    starts = data[:3], pickle.loads(pickle.dumps(data[:3]))
+    assert other.dtype is not data.dtype
+    first, second = (
+        KMeans(3, init=start).fit(each) for start, each in zip(starts, (data, other), strict=True)
+    )
+    assert first.cluster_centers_.tobytes() == second.cluster_centers_.tobytes()
+    assert second.cluster_centers_.dtype == dtype
 
 
 @pytest.mark.parametrize(

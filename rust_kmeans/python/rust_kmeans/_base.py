@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.metrics import euclidean_distances
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rust_kmeans import _data
@@ -26,9 +26,10 @@ RandomState = int | np.random.RandomState | None
 # A callable is called as `init(X, n_clusters, random_state=random_state)`.
 Init = InitName | ArrayLike | Callable[..., ArrayLike]
 
-
 # What scikit-learn's validation sets.
 _OF_FEATURES = ("n_features_in_", "feature_names_in_")
+# Generators that nobody draws from: to make one takes longer than a small fit, to seed it again does not.
+_GENERATORS = [np.random.RandomState(0)]
 
 
 class CentersMixin(
@@ -185,24 +186,6 @@ class CentersMixin(
         )
         return _data.canonical(samples)
 
-    @contextmanager
-    def _keeping_features(self) -> Iterator[None]:
-        """Put the features seen before back if fitting ends in an error and leaves the centers as they were.
-
-        Centers found before then go on predicting for the data they were found for.
-        """
-        state = self.__dict__
-        before = {name: state[name] for name in _OF_FEATURES if name in state}
-        centers = state.get("cluster_centers_")
-        try:
-            yield
-        except BaseException:
-            if state.get("cluster_centers_") is centers:
-                for name in _OF_FEATURES:
-                    state.pop(name, None)
-                state.update(before)
-            raise
-
     def _converter(
         self,
         dtype: Any = None,  # noqa: ANN401  # a dtype or none
@@ -245,7 +228,7 @@ class CentersMixin(
 
     def _warn_of_n_init(self, stacklevel: int) -> None:
         """Warn, as scikit-learn does, of restarts from given centers, which are not done."""
-        if self._is_given() and self.n_init not in ("auto", 1):
+        if self.n_init not in ("auto", 1) and self._is_given():
             warnings.warn(
                 "Explicit initial center position passed: performing only one init in "
                 f"{type(self).__name__} instead of n_init={self.n_init}.",
@@ -255,22 +238,19 @@ class CentersMixin(
 
     def _given(self, X: Samples, start: Any) -> Floats:  # noqa: ANN401  # whatever a callable returns
         # The kernel checks values itself; an array of the right type needs no more.
-        ready = (
+        is_ready = (
             isinstance(start, np.ndarray)
-            and start.dtype == X.dtype
-            and start.ndim == 2
+            and (start.dtype is X.dtype or start.dtype == X.dtype)
             and start.flags.aligned
+            and start.ndim == 2
         )
-        centers: Floats = start if ready else _data.canonical(check_array(start, dtype=X.dtype))
-        for axis, expected, name in (
-            (0, self.n_clusters, "number of clusters"),
-            (1, X.shape[1], "number of features of the data"),
-        ):
-            if centers.shape[axis] != expected:
-                msg = (
-                    f"The shape of the initial centers {centers.shape} does not match the {name} {expected}."
-                )
-                raise ValueError(msg)
+        centers: Floats = start if is_ready else _data.canonical(check_array(start, dtype=X.dtype))
+        if centers.shape != (self.n_clusters, X.shape[1]):
+            name, expected = "number of clusters", self.n_clusters
+            if len(centers) == expected:
+                name, expected = "number of features of the data", X.shape[1]
+            msg = f"The shape of the initial centers {centers.shape} does not match the {name} {expected}."
+            raise ValueError(msg)
         return centers
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401  # scikit-learn's own type, which it does not publish
@@ -278,6 +258,32 @@ class CentersMixin(
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+class KeptFeatures:
+    """Puts the features an estimator saw before back if what is done with it raises and finds no centers.
+
+    The centers that it has then go on predicting for the data they were found for.
+    """
+
+    # A class, since to enter and leave a generator takes twice as long.
+    __slots__ = ("_before", "_centers", "_state")
+
+    def __init__(self, model: CentersMixin) -> None:
+        self._state = state = model.__dict__
+        self._before = {name: state[name] for name in _OF_FEATURES if name in state}
+        self._centers = state.get("cluster_centers_")
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and self._state.get("cluster_centers_") is self._centers:
+            for name in _OF_FEATURES:
+                self._state.pop(name, None)
+            self._state.update(self._before)
 
 
 def weights_of(sample_weight: ArrayLike | None) -> Weights:
@@ -298,6 +304,22 @@ def weights_of(sample_weight: ArrayLike | None) -> Weights:
         msg = f"Sample weights must be 1D array or None, got {weights.ndim} dimensions"
         raise ValueError(msg)
     return weights
+
+
+def seeds_of(random_state: RandomState, count: int) -> list[int]:
+    """Draw seeds for the kernel: the first of ``check_random_state(random_state)``."""
+    if type(random_state) is not int:
+        generator = check_random_state(random_state)
+        return [seed_of(generator) for _ in range(count)]
+    try:
+        # Nobody else seeds it meanwhile: no other thread, and nothing that interrupts this one.
+        generator = _GENERATORS.pop()
+    except IndexError:
+        generator = np.random.RandomState(0)
+    generator.seed(random_state)
+    seeds = [seed_of(generator) for _ in range(count)]
+    _GENERATORS.append(generator)
+    return seeds
 
 
 def seed_of(random_state: np.random.RandomState) -> int:

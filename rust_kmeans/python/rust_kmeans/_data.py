@@ -27,6 +27,17 @@ Running = tuple[Floats, NDArray[np.float64], int]
 FLOATS: list[type[np.floating[Any]]] = [np.float64, np.float32]
 
 
+class FitSettings(TypedDict):
+    """What a fit takes by name."""
+
+    sample_weight: Weights
+    max_iter: int
+    tol: float
+    spherical: bool
+    n_threads: int | None
+    watch: _core._Watch | None
+
+
 class StepSettings(TypedDict):
     """What a step of mini-batches takes by name."""
 
@@ -58,40 +69,13 @@ def canonical(X: Samples) -> Samples:
 
 
 def fit(
-    X: Samples,
-    starts: Sequence[Start],
-    *,
-    sample_weight: Weights,
-    max_iter: int,
-    tol: float,
-    algorithm: Algorithm,
-    spherical: bool,
-    n_threads: int | None,
-    watch: _core._Watch | None = None,
+    X: Samples, starts: Sequence[Start], algorithm: Algorithm, **settings: Unpack[FitSettings]
 ) -> list[Fit]:
     """Return the best fit of each start. Sparse data know one algorithm."""
-    if sparse.issparse(X):
-        return _core.sparse_fit(
-            _arrays(X),
-            starts,
-            sample_weight=sample_weight,
-            max_iter=max_iter,
-            tol=tol,
-            spherical=spherical,
-            n_threads=n_threads,
-            watch=watch,
-        )
-    return _core.fit(
-        X,
-        starts,
-        sample_weight=sample_weight,
-        max_iter=max_iter,
-        tol=tol,
-        algorithm=algorithm,
-        spherical=spherical,
-        n_threads=n_threads,
-        watch=watch,
-    )
+    # Asked in this order, since the other question takes longer.
+    if isinstance(X, np.ndarray):
+        return _core.fit(X, starts, algorithm=algorithm, **settings)
+    return _core.sparse_fit(_arrays(X), starts, **settings)
 
 
 def predict(X: Samples, centers: Floats, n_threads: int | None) -> NDArray[np.int32]:

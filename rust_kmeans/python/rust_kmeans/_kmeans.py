@@ -19,13 +19,18 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import validate_data
 
 from rust_kmeans import _core, _data, _stream
-from rust_kmeans._base import CentersMixin, Init, RandomState, seed_of, weights_of
+from rust_kmeans._base import CentersMixin, Init, KeptFeatures, RandomState, seed_of, seeds_of, weights_of
 from rust_kmeans._batches import Stream
 from rust_kmeans._data import FLOATS, Fit, Floats, InitName, Samples, Start
 from rust_kmeans._watch import CallbackSupportMixin, FitWatch, is_watched, with_callbacks
 
 Algorithm = Literal["auto", "lloyd", "hamerly", "yinyang", "elkan"]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_INITS = ("k-means++", "k-means||", "random")
+_ALGORITHMS = ("auto", "lloyd", "hamerly", "yinyang", "elkan")
+_LARGEST = sys.float_info.max
+# The objects that nearly all arrays of these types have.
+_FLOAT64, _FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
 # What `fit_stream` may hold of the data to draw starting centers from.
 _SAMPLE_BYTES = 64 << 20
 
@@ -130,14 +135,14 @@ class KMeans(CallbackSupportMixin, CentersMixin):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions({"k-means++", "k-means||", "random"}), callable, "array-like"],
+        "init": [StrOptions(set(_INITS)), callable, "array-like"],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "copy_x": ["boolean"],
-        "algorithm": [StrOptions({"auto", "lloyd", "hamerly", "yinyang", "elkan"})],
+        "algorithm": [StrOptions(set(_ALGORITHMS))],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
     #: Whether the kernel scales means to unit length.
@@ -192,7 +197,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         TypeError
             For data that are not numbers.
         """
-        with self._keeping_features():
+        with KeptFeatures(self):
             if is_watched(self):
                 distinct = self._fit_watched(X, y, sample_weight)
             else:
@@ -259,7 +264,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         >>> KMeans(n_clusters=2, random_state=0).fit_stream([X[:4], X[4:]]).inertia_
         16.0
         """
-        with self._keeping_features():
+        with KeptFeatures(self):
             distinct = self._fit_stream_watched(batches) if is_watched(self) else self._fit_stream(batches)
         _warn_of_duplicates([self], [distinct])
         return self
@@ -351,19 +356,24 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         scikit-learn's own check takes as long as a fit of a thousand samples; it is left to what this one
         does not know.
         """
+        n_clusters, init, n_init, max_iter = self.n_clusters, self.init, self.n_init, self.max_iter
+        tol, random_state, n_threads = self.tol, self.random_state, self.n_threads
         return (
-            _is_count(self.n_clusters)
-            and (type(self.init) is np.ndarray or _is_one_of(self.init, ("k-means++", "k-means||", "random")))
-            and (_is_count(self.n_init) or _is_one_of(self.n_init, ("auto",)))
-            and _is_count(self.max_iter)
-            and type(self.tol) in (int, float)
-            and 0 <= self.tol < np.inf
+            type(n_clusters) is int
+            and n_clusters >= 1
+            and (type(init) is np.ndarray or (type(init) is str and init in _INITS))
+            and (n_init >= 1 if type(n_init) is int else type(n_init) is str and n_init == "auto")
+            and type(max_iter) is int
+            and max_iter >= 1
+            and type(tol) in (int, float)
+            and 0 <= tol <= _LARGEST
             and type(self.verbose) is int
             and self.verbose == 0
-            and (self.random_state is None or _is_seed(self.random_state))
+            and (random_state is None or (type(random_state) is int and 0 <= random_state < 2**32))
             and self.copy_x is True
-            and _is_one_of(self.algorithm, ("auto", "lloyd", "hamerly", "yinyang", "elkan"))
-            and (self.n_threads is None or _is_count(self.n_threads))
+            and type(self.algorithm) is str
+            and self.algorithm in _ALGORITHMS
+            and (n_threads is None or (type(n_threads) is int and n_threads >= 1))
         )
 
     def _training_data(self, X: ArrayLike) -> Samples:
@@ -371,11 +381,16 @@ class KMeans(CallbackSupportMixin, CentersMixin):
 
         The kernel checks that values are finite in a pass it needs anyway, and says where they are not.
         """
-        if type(X) is np.ndarray and X.dtype in FLOATS and X.ndim == 2 and X.size > 0 and X.flags.aligned:
+        if (
+            type(X) is np.ndarray
+            and ((dtype := X.dtype) is _FLOAT32 or dtype is _FLOAT64 or dtype in FLOATS)
+            and X.flags.aligned
+            and len(shape := X.shape) == 2
+            and 0 not in shape
+        ):
             # What scikit-learn's validation, which takes as long as a small fit, would end in.
-            self.n_features_in_ = X.shape[1]
-            if hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
+            self.n_features_in_ = shape[1]
+            self.__dict__.pop("feature_names_in_", None)
             return X
         data = validate_data(self, X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite=False)
         return _data.canonical(data)
@@ -395,15 +410,12 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         """Return what the kernel starts from, for each run."""
         init: Any = self.init
         self._n_init = self._runs(10)
-        if not (isinstance(init, str) or callable(init)):
-            # Nothing is drawn, and making a generator takes longer than a small fit.
-            return [self._given(X, init)]
-        random_state = check_random_state(self.random_state)
         if isinstance(init, str):
             # Validated before: one of the names that the kernel knows.
-            name = cast(InitName, init)
-            seeds = [seed_of(random_state) for _ in range(self._n_init)]
-            return name, self.n_clusters, seeds
+            return cast(InitName, init), self.n_clusters, seeds_of(self.random_state, self._n_init)
+        if not callable(init):
+            return [self._given(X, init)]
+        random_state = check_random_state(self.random_state)
         return [
             self._given(X, init(X, self.n_clusters, random_state=random_state)) for _ in range(self._n_init)
         ]
@@ -533,11 +545,11 @@ def _fit_together(
         return _data.fit(
             data,
             starts,
+            "hamerly" if first.algorithm == "elkan" else first.algorithm,
             sample_weight=weights,
             # More iterations than the kernel can count are as good as without end.
             max_iter=min(first.max_iter, sys.maxsize),
             tol=first.tol,
-            algorithm="hamerly" if first.algorithm == "elkan" else first.algorithm,
             spherical=first._spherical,
             n_threads=first.n_threads,
             watch=watch,
@@ -659,7 +671,7 @@ def kmeans_plusplus(
                 f"{data.shape[:1]}."
             )
             raise ValueError(msg)
-    seed = seed_of(check_random_state(random_state))
+    [seed] = seeds_of(random_state, 1)
     return _data.kmeans_plusplus(
         _data.canonical(data),
         n_clusters,
@@ -753,15 +765,3 @@ def k_means(
     ).fit(X, sample_weight=sample_weight)
     found = model.cluster_centers_, model.labels_, model.inertia_
     return (*found, model.n_iter_) if return_n_iter else found
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_seed(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**32
-
-
-def _is_one_of(value: object, words: tuple[str, ...]) -> bool:
-    return type(value) is str and value in words

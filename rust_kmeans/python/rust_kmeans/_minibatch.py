@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from rust_kmeans import _core, _data
-from rust_kmeans._base import CentersMixin, Init, RandomState, seed_of, weights_of
+from rust_kmeans._base import CentersMixin, Init, KeptFeatures, RandomState, seed_of, weights_of
 from rust_kmeans._batches import Stream
 from rust_kmeans._data import FLOATS, Floats, Samples, Weights
 
@@ -183,7 +183,7 @@ class MiniBatchKMeans(CentersMixin):
         TypeError
             For data that are not numbers.
         """
-        with self._keeping_features():
+        with KeptFeatures(self):
             self._fit(X, sample_weight)
         return self
 
@@ -246,7 +246,7 @@ class MiniBatchKMeans(CentersMixin):
             For data that are not numbers.
         """
         self._validate_params()
-        with self._keeping_features():
+        with KeptFeatures(self):
             return self._step(self._to_batch()(X), weights_of(sample_weight))
 
     def partial_fit_stream(self, batches: object) -> Self:
@@ -280,7 +280,7 @@ class MiniBatchKMeans(CentersMixin):
         """
         self._validate_params()
         block = None
-        with self._keeping_features():
+        with KeptFeatures(self):
             for block in Stream(batches, self._to_batch(), n_rows=self.batch_size):
                 self._step(*block)
         if block is None:

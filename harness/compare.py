@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness import stats
-from harness.markdown import COMMENT, row, shortened
+from harness.markdown import COMMENT, plain, row, shortened
 from harness.record import Row
 from harness.referee import OBJECTIVE_TOLERANCE
 from harness.registry import Entry
@@ -312,10 +312,10 @@ def print_report(console: Console, report: Report) -> None:
 
 def markdown(report: Report) -> str:
     """Return the same as a comment for a pull request, cut to what one may hold."""
-    text = [f"### {report.sentence}", "", *_table(report.lines, COMMENT // 2)]
+    text = [f"### {plain(report.sentence)}", "", *_table(report.lines, COMMENT // 2)]
     if report.again:
         text += ["", "Measured again:", "", *_table(report.again, COMMENT // 3)]
-    return "\n".join([*text, "", f"{report.machine}; {LEGEND}", ""])
+    return "\n".join([*text, "", f"{plain(report.machine)}; {LEGEND}", ""])
 
 
 def to_json(report: Report) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -21,7 +22,7 @@ from harness import analysis, environment, stats
 from harness.analysis import MachineLimits, Run
 from harness.errors import UserError
 from harness.headline import OBJECTIVE_MARGIN, OURS
-from harness.markdown import COMMENT, row, shortened
+from harness.markdown import COMMENT, code, plain, row, shortened
 from harness.record import COLUMNS, Row
 from harness.terminal import format_seconds
 
@@ -180,10 +181,10 @@ def write_html(path: Path, results: Results) -> None:
         "{{machine}}": html.escape(content["runs"][0]["machine"]),
         "{{data}}": data,
     }
+    # In one pass: a word of the data that looks like a mark is none.
+    marks = re.compile("|".join(map(re.escape, parts)))
     text = (PAGE / "page.html").read_text(encoding="utf-8")
-    for mark, part in parts.items():
-        text = text.replace(mark, part)
-    _write(path, text)
+    _write(path, marks.sub(lambda found: parts[found[0]], text))
 
 
 def write_markdown(path: Path, results: Results) -> None:
@@ -202,7 +203,7 @@ def markdown(results: Results) -> str:
     rows, baseline = results.rows, results.baseline
     lines = analysis.summarise(rows, baseline)
     lost = analysis.where_we_lose(rows, baseline)
-    text = [f"## {OURS} against {baseline}", *_verdict_list(verdict(rows, lines, baseline)), ""]
+    text = [f"## {OURS} against {plain(baseline)}", *_verdict_list(verdict(rows, lines, baseline)), ""]
     text += [care, ""] if (care := _care(cautions(lines))) else []
     if len(lost):
         partly = int((lost["seconds"].notna() & (lost["status"] != "ok")).sum())
@@ -214,7 +215,9 @@ def markdown(results: Results) -> str:
         text += ["<details><summary>All figures</summary>", "", table, "", "</details>", ""]
     else:
         text += [f"All {len(lines)} lines stand in the page that `python runner.py report` makes.", ""]
-    text += [f"`{run.command}`  \n{environment.one_line(run.environment)}\n" for run in results.runs]
+    text += [
+        f"{code(run.command)}  \n{plain(environment.one_line(run.environment))}\n" for run in results.runs
+    ]
     return "\n".join(text)
 
 
@@ -391,12 +394,12 @@ def _care(found: Sequence[str]) -> str:
 
 
 def _verdict_list(found: Sequence[tuple[str, str]]) -> list[str]:
-    return [f"- **{claim}** {detail}".rstrip() for claim, detail in found]
+    return [f"- **{plain(claim)}** {plain(detail)}".rstrip() for claim, detail in found]
 
 
 def _lost_table(lost: pd.DataFrame) -> list[str]:
     table = [
-        f"| cell | track | {OURS} | fastest other | speed of {OURS} over it | {ENDS} | objective |",
+        row(("cell", "track", OURS, "fastest other", f"speed of {OURS} over it", ENDS, "objective")),
         "|---|---|---:|---|---:|---:|---:|",
     ]
     for cell in lost.itertuples():
@@ -408,9 +411,9 @@ def _lost_table(lost: pd.DataFrame) -> list[str]:
 
 
 def _line_table(lines: pd.DataFrame, baseline: str) -> list[str]:
+    own = ("cell", "track", "implementation", "median")
     table = [
-        f"| cell | track | implementation | median | speed over {baseline} | {ENDS} | objective "
-        "| peak MiB | status |",
+        row((*own, f"speed over {baseline}", ENDS, "objective", "peak MiB", "status")),
         "|---|---|---|---:|---:|---:|---:|---:|---|",
     ]
     for line in lines.itertuples():

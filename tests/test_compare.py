@@ -263,6 +263,7 @@ def test_words_of_a_row_are_no_markup(capsys: pytest.CaptureFixture[str]) -> Non
     compare.print_report(Console(width=300), report)
     assert reason in capsys.readouterr().out
     assert "[red]index[/] [/bold] &lt;b> / x" in compare.markdown(report)
+    assert "<" not in compare.markdown(replace(report, head="<i>", machine="<u>"))
 
 
 @settings(max_examples=20, deadline=None)

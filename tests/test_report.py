@@ -187,6 +187,30 @@ def test_words_of_a_row_cannot_break_out_of_the_page(tmp_path: Path) -> None:
     assert evil in json.loads(data[1])["lines"]["reason"]
 
 
+def test_words_of_a_row_are_no_markup_in_markdown(tmp_path: Path) -> None:
+    name, scenario = "<img src=x>|y", "blobs-n1000-d2-k3-float32"
+    rows = [row(who, seconds, scenario=scenario) for who, seconds in (("rust", 2.0), (name, 1.0))]
+    folder = write_run(tmp_path, rows, grid=Grid(sizes=(1000,), dims=(2,), clusters=(3,)))
+    path = folder / "env.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "command": "run `a` ``b``"}))
+    text = report.markdown(report.collect([folder], name))
+    assert "<img" not in text
+    assert text.count("&lt;img src=x>/y") == 5
+    assert "``` run `a` ``b`` ```" in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {8, 10}
+
+
+def test_a_word_of_the_data_that_looks_like_a_mark_of_the_page_is_none(tmp_path: Path) -> None:
+    name, scenario = "{{data}}{{style}}", "blobs-n1000-d2-k3-float32"
+    rows = [row(who, 1.0, scenario=scenario) for who in ("rust", name)]
+    folder = write_run(tmp_path, rows, grid=Grid(sizes=(1000,), dims=(2,), clusters=(3,)))
+    report.write_html(tmp_path / "page.html", report.collect([folder], name))
+    heading = re.search(r"<h1[^>]*>(.*?)</h1>", (tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert heading is not None
+    assert f"rust and {name} cannot be told apart" in heading[1] or f"as fast as {name}" in heading[1]
+
+
 def test_every_line_of_the_page_has_every_figure(content: dict[str, Any]) -> None:
     lengths = {len(values) for values in content["lines"].values()}
     assert lengths == {len(content["lines"]["implementation"])}

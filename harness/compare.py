@@ -310,7 +310,8 @@ def print_report(console: Console, report: Report) -> None:
     """Print the table, the cells that are worse first, and the sentence."""
     table = bare_table(escape(f"{report.base} → {report.head}"))
     for number, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
+        # However narrow the terminal, nothing of a figure or a verdict is cut off.
+        table.add_column(heading, justify="left" if number == 0 else "right", overflow="fold")
     for line in _ordered(report.lines):
         style = "bold red" if line.worse else "yellow" if _has(line, Verdict.SUSPECTED) else None
         table.add_row(*map(escape, _cells(line)), style=style)

@@ -209,7 +209,8 @@ def markdown(results: Results) -> str:
         partly = int((lost["seconds"].notna() & (lost["status"] != "ok")).sum())
         some = f", {partly} of them with repeats that failed" if partly else ""
         table_of_lost = shortened(_lost_table(lost), COMMENT // 2, "cells stand in the page")
-        text += [f"### Where we lose: {len(lost)} cells{some}", "", *table_of_lost, ""]
+        cells = "1 cell" if len(lost) == 1 else f"{len(lost)} cells"
+        text += [f"### Where we lose: {cells}{some}", "", *table_of_lost, ""]
     table = "\n".join(_line_table(lines, baseline))
     if len(table) + len("\n".join(text)) < COMMENT:
         text += ["<details><summary>All figures</summary>", "", table, "", "</details>", ""]

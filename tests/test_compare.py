@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import numpy as np
 import psutil
@@ -310,6 +311,23 @@ def test_words_of_a_row_are_no_markup(capsys: pytest.CaptureFixture[str]) -> Non
     assert reason in capsys.readouterr().out
     assert "[red]index[/] [/bold] &lt;b> / x" in compare.markdown(report)
     assert "<" not in compare.markdown(replace(report, head="<i>", machine="<u>"))
+
+
+@pytest.mark.parametrize("width", [90, 120, 160])
+def test_no_figure_is_cut_off_in_a_narrow_terminal(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    more: dict[str, Any] = {"scenario": "blobs-n1000000-d10-k10-float32", "fit_rss_bytes": 12 << 20}
+    rng = np.random.default_rng(0)
+    base, head = (
+        rows.repeats("sklearn-minibatch", list(scale * rng.uniform(0.99, 1.01, 9)), **more)
+        for scale in (1, 2)
+    )
+    report = compare.gate("A", "B", "m", compare.compare_rows(base, head, Margins()), None)
+    compare.print_report(Console(width=width), report)
+    said = capsys.readouterr().out
+    assert "…" not in said
+    ratio = report.lines[0].figures["time"].ratio
+    for word in ("12.0", f"{ratio.estimate:.3f}", f"[{ratio.low:.3f},", f"{ratio.high:.3f}]", "suspected"):
+        assert word in said
 
 
 @settings(max_examples=20, deadline=None)

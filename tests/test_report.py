@@ -281,7 +281,7 @@ def test_markdown_has_the_verdict_the_losses_and_a_table(tmp_path: Path) -> None
     rows = modelled(slower={"rust": 100.0})
     text = report.markdown(report.collect([write_run(tmp_path, rows)], BASELINE))
     assert text.startswith("## rust against sklearn-lloyd\n- **rust is 0.0")
-    assert "### Where we lose: 24 cells" in text
+    assert "### Where we lose: 24 cells\n" in text
     tables = [block for block in text.split("\n\n") if block.lstrip("# W").startswith("|") or "\n|" in block]
     assert len(tables) == 2
     for table in tables:

@@ -65,6 +65,14 @@ def test_what_cannot_be_told_apart_is_said_so() -> None:
     assert "too close to call in 1" in detail
 
 
+def test_a_verdict_measured_on_a_busy_machine_says_so() -> None:
+    frame = analysis.frame([*repeats("rust", [1.0] * 6), *repeats(BASELINE, [4.0] * 6)], load_per_core=2.0)
+    ((claim, _),) = report.verdict(frame, analysis.summarise(frame, BASELINE), BASELINE)
+    assert claim == (
+        "rust is 4.00× as fast as sklearn-lloyd (95 % interval 4.00–4.00×; the machine was busy)."
+    )
+
+
 def test_a_loss_is_said_as_plainly_as_a_win() -> None:
     rows = [*repeats("rust", [200.0] * 6, inertia=105.0), *repeats(BASELINE, [1.0] * 6)]
     claim, detail = verdict_of(rows)
@@ -318,6 +326,26 @@ def test_figures_are_drawn_as_svg_and_png_and_are_the_same_each_time(tmp_path: P
     assert {path.name for path in first} == {f"{stem}.{kind}" for stem in stems for kind in ("svg", "png")}
     for one, two in zip(first, second, strict=True):
         assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_figure_marks_the_values_that_were_measured(tmp_path: Path) -> None:
+    grid = Grid(sizes=(1_000, 3_000, 100_000), dims=(2,), clusters=(3,))
+    lines = analysis.summarise(analysis.frame(modelled(grid=grid, n_repeats=1)), BASELINE)
+    drawn = figures.runtime(lines, ["rust", *sorted(set(lines["implementation"]) - {"rust"})])
+    assert drawn is not None
+    drawn.canvas.draw()
+    assert [label.get_text() for label in drawn.axes[0].get_xticklabels()] == ["1e3", "3,000", "1e5"]
+
+
+def test_a_frontier_makes_no_difference_of_rounding() -> None:
+    rows = [
+        row(name, seconds, track="default", inertia=100.0 * (1 + gap))
+        for name, seconds, gap in (("rust", 1.0, 0.0), (BASELINE, 2.0, 1e-13))
+    ]
+    lines = analysis.summarise(analysis.frame(rows), BASELINE)
+    drawn = figures.frontier(lines, ["rust", BASELINE])
+    assert drawn is not None
+    assert drawn.axes[0].get_ylim()[1] >= figures.LEAST_GAP
 
 
 def test_without_a_figure_to_draw_there_is_one_error(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ class Report:
         if suspected:
             return (
                 f"{suspected} of {cells} look worse in {self.head}, and nothing confirms it: "
-                "the runs cannot be measured again here; compare the two revisions"
+                "they cannot be measured again here; compare the two revisions"
             )
         passed = sum(_has(line, Verdict.NOT_CONFIRMED) for line in compared)
         noisy = sum(_has(line, Verdict.NOISY) for line in compared)
@@ -257,7 +257,9 @@ def gate(
     for line in lines:
         second = again.get(line.key)
         confirmed = second.worse if second is not None else lost if line.note else frozenset()
-        settled.append(_settle(line, Verdict.NOT_CONFIRMED, confirmed))
+        # A second measurement without an answer refutes nothing.
+        refuted = second is not None and second.compared
+        settled.append(_settle(line, Verdict.NOT_CONFIRMED if refuted else Verdict.SUSPECTED, confirmed))
     return Report(base, head, machine, tuple(settled), tuple(again.values()))
 
 

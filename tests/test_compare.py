@@ -37,7 +37,8 @@ from tests.plans import Recorder
 from tests.rows import row
 
 #: Fits of `rust` on 1e4 and 1e5 samples, one process each, on a machine of 2 cores where eight other
-#: processes were busy: a tenth of them took several times as long as the others.
+#: processes were busy: a tenth of them took several times as long as the others. What the fit added to the
+#: memory was measured later, in as many fits on a machine as busy.
 NOISE = Path(__file__).with_name("noise.csv")
 TRIALS = 20
 #: What is compared at a time.
@@ -177,6 +178,15 @@ def test_what_a_second_measurement_does_not_show_is_told_and_is_no_regression() 
     assert not report.regressed
     assert report.lines[0].figures["time"].verdict is Verdict.NOT_CONFIRMED
     assert "1 looked worse and did not when measured again" in report.sentence
+
+
+@pytest.mark.parametrize("status", ["", "timeout"])
+def test_a_second_measurement_without_an_answer_refutes_nothing(status: str) -> None:
+    lines = compare.compare_rows(rows.repeats("a", [1.0] * 9), rows.repeats("a", [2.0] * 9), Margins())
+    failed = [row("a", None, status=status, inertia=None)] if status else []
+    report = compare.gate("A", "B", "m", lines, lambda keys: compare.compare_rows(failed, failed, Margins()))
+    assert not report.regressed
+    assert report.lines[0].figures["time"].verdict is Verdict.SUSPECTED
 
 
 def test_what_cannot_be_measured_again_is_suspected_only() -> None:

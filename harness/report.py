@@ -184,7 +184,7 @@ def write_html(path: Path, results: Results) -> None:
         "{{claim}}": html.escape(claim),
         "{{detail}}": html.escape(detail),
         "{{care}}": html.escape(_care(content["cautions"])),
-        "{{machine}}": html.escape(content["runs"][0]["machine"]),
+        "{{machine}}": html.escape("; ".join(dict.fromkeys(run["machine"] for run in content["runs"]))),
         "{{data}}": data,
     }
     # In one pass: a word of the data that looks like a mark is none.

@@ -219,6 +219,21 @@ def test_a_word_of_the_data_that_looks_like_a_mark_of_the_page_is_none(tmp_path:
     assert f"rust and {name} cannot be told apart" in heading[1] or f"as fast as {name}" in heading[1]
 
 
+def test_runs_of_two_machines_name_both_at_the_top_of_the_page(tmp_path: Path) -> None:
+    made = modelled(n_repeats=1)
+    runs = [
+        write_run(
+            tmp_path, [replace(one, run_id=cpu) for one in made], environment={**ENVIRONMENT, "cpu": cpu}
+        )
+        for cpu in ("this one", "that one")
+    ]
+    report.write_html(tmp_path / "page.html", report.collect([*runs], BASELINE))
+    top = re.search(r'<p class="machine">(.*?)</p>', (tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert top is not None
+    assert "this one, 2 cores" in top[1]
+    assert "that one, 2 cores" in top[1]
+
+
 def test_every_line_of_the_page_has_every_figure(content: dict[str, Any]) -> None:
     lengths = {len(values) for values in content["lines"].values()}
     assert lengths == {len(content["lines"]["implementation"])}

@@ -573,6 +573,16 @@ def test_runs_of_different_machines_are_refused(tmp_path: Path, capsys: pytest.C
     assert "different machines" in capsys.readouterr().err
 
 
+def test_two_runs_of_other_versions_say_which(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, version in (("old", "1.8.0"), ("new", "1.9.1")):
+        libraries = {"numpy": "2.4.6", "scikit-learn": version, "rust-kmeans": name}
+        machine = {**rows.ENVIRONMENT, "libraries": libraries}
+        rows.write_run(tmp_path, rows.modelled(n_repeats=5, run_id=name), environment=machine)
+    assert runner.main(["compare", str(tmp_path / "old"), str(tmp_path / "new")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "changed between the runs: scikit-learn 1.8.0 → 1.9.1; ratios" in said
+
+
 def test_what_is_neither_run_nor_revision_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert runner.main(["compare", "no-such-thing", "HEAD"]) == 2
     assert "neither a run of results nor a git revision" in capsys.readouterr().err

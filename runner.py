@@ -329,7 +329,8 @@ def compare_versions(
     timeout: Annotated[float, typer.Option(help="Seconds a measurement may take.")] = 120.0,
     margin: Annotated[float, typer.Option(help="Tolerated slowdown of a cell.")] = compare.Margins.time,
     memory_margin: Annotated[
-        float, typer.Option(help="Tolerated growth of a cell's peak memory.")
+        float,
+        typer.Option(help="Tolerated growth of a cell's memory: of its peak, and of what the fit adds."),
     ] = compare.Margins.memory,
     markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,

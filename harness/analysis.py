@@ -7,6 +7,7 @@ scenario on one track in one run, and nothing is ever compared across cells.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -434,14 +435,20 @@ def where_we_lose(rows: pd.DataFrame, baseline: str, ours: str = headline.OURS) 
         fastest exact peer) with ``ratio``, ``ratio_low``, ``ratio_high``, ``n_pairs`` to it: where the
         interval holds 1 the loss may be noise. Empty where no cell is lost.
     """
+
+    @functools.cache
+    def over(name: str) -> pd.DataFrame:
+        both = rows[rows["implementation"].isin((ours, name))]
+        return _only(ratios(both, name), ours)
+
     lines = []
     for run_id, members in rows.groupby("run_id", sort=False):
         if (members["implementation"] != ours).all():
             # Nothing of ours was asked for in this run, which is no loss.
             continue
         for cell in headline.cells(to_rows(members), baseline, ours):
-            here = members[(members["scenario"] == cell.scenario) & (members["track"] == cell.track)]
-            behind = _behind(here, cell, baseline, ours)
+            opponents = dict.fromkeys((baseline, cell.peer or baseline))
+            behind = _behind((run_id, cell.scenario, cell.track), {name: over(name) for name in opponents})
             worse = cell.objective_gap is not None and cell.objective_gap > headline.OBJECTIVE_MARGIN
             if cell.status != "ok" or worse or behind["ratio"] < 1:
                 lines.append({"run_id": run_id, "data": _data(cell.scenario), **asdict(cell), **behind})
@@ -629,14 +636,14 @@ def _data(scenario: str) -> str:
     return re.sub(r"(-n\d+-d\d+)?-k\d+-float\d+$", "", scenario)
 
 
-def _behind(here: pd.DataFrame, cell: headline.Cell, baseline: str, ours: str) -> dict[str, Any]:
-    """Return who is ahead of us in a cell, or nearest behind: baseline or best peer, with the ratio."""
-    found = []
-    for name in dict.fromkeys((baseline, cell.peer or baseline)):
-        of_ours = _only(ratios(here, name), ours)
-        if len(of_ours):
-            found.append({"ahead": name, **of_ours.iloc[0].to_dict()})
-    nothing = {"ahead": cell.peer or baseline, **dict.fromkeys(("ratio", "ratio_low", "ratio_high"), MISSING)}
+def _behind(cell: tuple[Any, ...], opponents: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Return who is ahead of us in a cell, or nearest behind, with our ratio; the last where none has one."""
+    found = [
+        {"ahead": name, **table.loc[cell].to_dict()}
+        for name, table in opponents.items()
+        if cell in table.index
+    ]
+    nothing = {"ahead": [*opponents][-1], **dict.fromkeys(("ratio", "ratio_low", "ratio_high"), MISSING)}
     return min(found, key=lambda one: one["ratio"], default={**nothing, "n_pairs": 0})
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness import stats
-from harness.markdown import COMMENT, row, shortened
+from harness.markdown import COMMENT, plain, row, shortened
 from harness.record import Row
 from harness.referee import OBJECTIVE_TOLERANCE
 from harness.registry import Entry
@@ -29,9 +29,17 @@ from harness.terminal import bare_table, format_seconds
 
 Side = Literal["base", "head"]
 SIDES: tuple[Side, Side] = ("base", "head")
-Measure = Literal["time", "memory", "objective"]
+Measure = Literal["time", "memory", "fit memory", "objective"]
 #: Column of a row that holds each measure.
-COLUMN_OF: dict[Measure, str] = {"time": "fit_seconds", "memory": "peak_rss_bytes", "objective": "inertia"}
+COLUMN_OF: dict[Measure, str] = {
+    "time": "fit_seconds",
+    "memory": "peak_rss_bytes",
+    "fit memory": "fit_rss_bytes",
+    "objective": "inertia",
+}
+#: Bytes added to the memory of the fit on both sides before the ratio is taken. What an allocator asks for
+#: anew or has kept makes a difference of some hundred KiB, which may be several times what a small fit needs.
+SLACK = 4 << 20
 #: What stands between the name of an implementation and the side it was measured on.
 AT = "@"
 #: Of the interval that has to lie beyond the margin. One end of it counts: one error in twenty cells.
@@ -64,7 +72,7 @@ class Margins:
     Parameters
     ----------
     time, memory : float
-        Of the fit, and of the peak resident set.
+        Of the fit; of the peak resident set and, with `SLACK` on both sides, of what the fit adds to it.
     """
 
     time: float = 0.05
@@ -87,7 +95,8 @@ class Figure:
         Medians over the pairs of repeats.
     ratio : Interval
         Of HEAD to BASE; above 1 HEAD is worse. The median of the ratios pair by pair; of times that of the
-        first quartiles, unless the median alone is worse.
+        first quartiles, unless the median alone is worse; of the memory of the fit with `SLACK` on both
+        sides.
     margin : float
         What the ratio may exceed 1 by.
     verdict : Verdict
@@ -208,7 +217,7 @@ class Report:
         if suspected:
             return (
                 f"{suspected} of {cells} look worse in {self.head}, and nothing confirms it: "
-                "the runs cannot be measured again here; compare the two revisions"
+                "they cannot be measured again here; compare the two revisions"
             )
         passed = sum(_has(line, Verdict.NOT_CONFIRMED) for line in compared)
         noisy = sum(_has(line, Verdict.NOISY) for line in compared)
@@ -248,7 +257,9 @@ def gate(
     for line in lines:
         second = again.get(line.key)
         confirmed = second.worse if second is not None else lost if line.note else frozenset()
-        settled.append(_settle(line, Verdict.NOT_CONFIRMED, confirmed))
+        # A second measurement without an answer refutes nothing.
+        refuted = second is not None and second.compared
+        settled.append(_settle(line, Verdict.NOT_CONFIRMED if refuted else Verdict.SUSPECTED, confirmed))
     return Report(base, head, machine, tuple(settled), tuple(again.values()))
 
 
@@ -301,7 +312,8 @@ def print_report(console: Console, report: Report) -> None:
     """Print the table, the cells that are worse first, and the sentence."""
     table = bare_table(escape(f"{report.base} → {report.head}"))
     for number, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
+        # However narrow the terminal, nothing of a figure or a verdict is cut off.
+        table.add_column(heading, justify="left" if number == 0 else "right", overflow="fold")
     for line in _ordered(report.lines):
         style = "bold red" if line.worse else "yellow" if _has(line, Verdict.SUSPECTED) else None
         table.add_row(*map(escape, _cells(line)), style=style)
@@ -312,10 +324,10 @@ def print_report(console: Console, report: Report) -> None:
 
 def markdown(report: Report) -> str:
     """Return the same as a comment for a pull request, cut to what one may hold."""
-    text = [f"### {report.sentence}", "", *_table(report.lines, COMMENT // 2)]
+    text = [f"### {plain(report.sentence)}", "", *_table(report.lines, COMMENT // 2)]
     if report.again:
         text += ["", "Measured again:", "", *_table(report.again, COMMENT // 3)]
-    return "\n".join([*text, "", f"{report.machine}; {LEGEND}", ""])
+    return "\n".join([*text, "", f"{plain(report.machine)}; {LEGEND}", ""])
 
 
 def to_json(report: Report) -> str:
@@ -324,10 +336,13 @@ def to_json(report: Report) -> str:
     return json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
 
 
-HEADINGS = ("cell", "implementation", "pairs", "base", "head", "time", "memory", "objective", "verdict")
+HEADINGS = (
+    *("cell", "implementation", "pairs", "base", "head"),
+    *("time", "memory", "fit memory", "objective", "verdict"),
+)
 LEGEND = (
     f"ratios of head to base with their {CONFIDENCE:.0%} interval, above 1 head is worse; "
-    "base and head: median fit"
+    "base and head: median fit; memory: peak of the process tree; fit memory: what the fit added, MiB"
 )
 
 
@@ -372,9 +387,10 @@ def _failure(one: Row) -> str:
 
 def _figure(measure: Measure, pairs: Sequence[tuple[float, float]], margin: float) -> Figure:
     base, head = np.array(pairs, dtype=np.float64).T
-    # An objective of zero has no logarithm; two of them are the same, and any other is far above it.
-    least = np.finfo(np.float64).tiny
-    ratio = stats.paired_ratio(np.maximum(head, least), np.maximum(base, least), CONFIDENCE)
+    # An objective of zero has no logarithm; two of them are the same, and any other is far above it. A fit
+    # that gives memory back adds none.
+    slack = SLACK if measure == "fit memory" else np.finfo(np.float64).tiny
+    ratio = stats.paired_ratio(np.maximum(head, 0) + slack, np.maximum(base, 0) + slack, CONFIDENCE)
     noisy = ratio.high > ratio.low * (1 + margin) ** 2
     if measure == "time":
         undisturbed = stats.undisturbed_ratio(head, base, CONFIDENCE)
@@ -437,6 +453,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         format_seconds(time.head) if time is not None else "–",
         _ratio(time),
         _ratio(line.figures.get("memory")),
+        _mebibytes(line.figures.get("fit memory")),
         _gap(line.figures.get("objective")),
         ", ".join(spoken) or "same",
     )
@@ -452,6 +469,10 @@ def _ratio(figure: Figure | None) -> str:
     if not figure.ratio.known:
         return f"{figure.ratio.estimate:.3f}"
     return f"{figure.ratio.estimate:.3f} [{figure.ratio.low:.3f}, {figure.ratio.high:.3f}]"
+
+
+def _mebibytes(figure: Figure | None) -> str:
+    return "–" if figure is None else f"{figure.base / 2**20:.1f} → {figure.head / 2**20:.1f}"
 
 
 def _gap(figure: Figure | None) -> str:

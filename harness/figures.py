@@ -36,6 +36,10 @@ STYLE: Any = {
 }
 #: Inches of one panel, by how many stand side by side: few are larger, so that titles and legend fit.
 PANELS = {1: (6.2, 3.6), 2: (4.0, 2.9), 3: (2.9, 2.4)}
+#: Values of an axis that are all marked; of more, decades are.
+MAX_TICKS = 5
+#: Percent of the objective that the scale of a frontier shows at least.
+LEAST_GAP = 0.01
 #: Inches that a name takes in the legend, its line included.
 LEGEND_WIDTH = 1.4
 
@@ -117,6 +121,10 @@ def runtime(lines: pd.DataFrame, names: Sequence[str], *, axis: str = "n_samples
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_seconds(value)))
         panel.yaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_minor_locator(NullLocator())
+        values = sorted(set(members[axis]))
+        if len(values) <= MAX_TICKS:
+            # Decades alone would leave most of them without a mark.
+            panel.set_xticks(values, [_count(value) for value in values])
     _legend(figure, axes, names)
     return figure
 
@@ -147,7 +155,7 @@ def memory(lines: pd.DataFrame, names: Sequence[str]) -> Figure | None:
     norm = mpl.colors.LogNorm(low, max(high, low * 1.01))
     for (name, grid), panel in zip(known, axes, strict=True):
         panel.imshow(grid, cmap="cividis_r", norm=norm, aspect="auto")
-        panel.set_xticks(range(grid.shape[1]), [f"{n:g}" for n in grid.columns])
+        panel.set_xticks(range(grid.shape[1]), [_count(n) for n in grid.columns])
         panel.set_yticks(range(grid.shape[0]), [f"d {d}, k {k}" for d, k in grid.index])
         panel.set(title=name, xlabel="samples")
         panel.grid(visible=False)
@@ -200,6 +208,9 @@ def frontier(lines: pd.DataFrame, names: Sequence[str]) -> Figure | None:
         )
         panel.set(xscale="log", title=_title(dict(zip([*shape, "n_samples"], key, strict=True)), ""))
         panel.set(xlabel="time of the fit", ylabel="objective above the best, %")
+        low, high = panel.get_ylim()
+        # Gaps of rounding alone shall not look like differences.
+        panel.set_ylim(min(low, -0.05 * LEAST_GAP), max(high, LEAST_GAP))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_seconds(value)))
         panel.xaxis.set_minor_locator(NullLocator())
     _legend(figure, axes, names)
@@ -234,8 +245,14 @@ def _look(names: Sequence[str], name: str) -> dict[str, Any]:
 
 def _title(of: dict[str, Any], axis: str) -> str:
     short = {"n_samples": "n", "n_features": "d", "n_clusters": "k"}
-    shape = ", ".join(f"{short[name]} {of[name]:g}" for name in short if name in of and name != axis)
+    shape = ", ".join(f"{short[name]} {_count(of[name])}" for name in short if name in of and name != axis)
     return ", ".join([shape, *(str(of[name]) for name in ("data", "track", "dtype") if name in of)])
+
+
+def _count(value: int) -> str:
+    """Return a number of samples, features or clusters: powers of ten from a thousand on as such."""
+    digits = str(value)
+    return f"1e{len(digits) - 1}" if value >= 1000 and digits.strip("0") == "1" else f"{value:,}"
 
 
 def _legend(figure: Figure, axes: Sequence[Any], names: Sequence[str]) -> None:

@@ -272,7 +272,7 @@ def _cell_table(title: str, members: Sequence[Cell], baseline: str) -> Table:
     table.add_column("inexact", no_wrap=True)
     for cell in members:
         inexact = (
-            f"{cell.inexact} {_times(cell.over_inexact)} {_percent(cell.inexact_gap)}"
+            f"{escape(cell.inexact)} {_times(cell.over_inexact)} {_percent(cell.inexact_gap)}"
             if cell.inexact
             else "–"
         )
@@ -282,7 +282,7 @@ def _cell_table(title: str, members: Sequence[Cell], baseline: str) -> Table:
             _own(cell),
             _times(cell.over_baseline),
             _times(cell.over_peer),
-            cell.peer or "–",
+            escape(cell.peer or "–"),
             _percent(cell.objective_gap),
             inexact,
         )

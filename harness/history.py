@@ -22,6 +22,7 @@ import numpy as np
 
 from harness import analysis
 from harness.errors import UserError
+from harness.markdown import row
 
 #: The implementation of the same run that times are taken relative to.
 BASELINE = "sklearn-lloyd"
@@ -199,10 +200,9 @@ def markdown(found: Sequence[Step]) -> str:
     for step in found:
         one = step.first
         commits = f"{step.last_commit[:12]}..{one.commit[:12]}"
-        lines.append(
-            f"| {one.scenario} {one.track} | {one.implementation} | ×{step.factor:.2f} "
-            f"| {one.started_at[:10]} | {commits} | {one.cpu} |"
-        )
+        factor = f"×{step.factor:.2f}"
+        cell = f"{one.scenario} {one.track}"
+        lines.append(row((cell, one.implementation, factor, one.started_at[:10], commits, one.cpu)))
     hint = "`make history` measures a night; `runner.py compare` tells two commits apart."
     return "\n".join([*lines, "", hint, ""])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -21,7 +22,7 @@ from harness import analysis, environment, stats
 from harness.analysis import MachineLimits, Run
 from harness.errors import UserError
 from harness.headline import OBJECTIVE_MARGIN, OURS
-from harness.markdown import COMMENT, row, shortened
+from harness.markdown import COMMENT, code, plain, row, shortened
 from harness.record import COLUMNS, Row
 from harness.terminal import format_seconds
 
@@ -127,13 +128,19 @@ def verdict(rows: pd.DataFrame, lines: pd.DataFrame, baseline: str) -> list[tupl
         return [(_no_verdict(rows, baseline), "")]
     if not found["n_cells"].any():
         return [(_no_verdict(rows, baseline), "")]
-    gaps = _largest_gaps(lines)
+    own = lines[lines["implementation"] == OURS].groupby(["run_id", "track", "dtype"])
+    # Above the best exact one, at most.
+    gaps = 100 * own["objective_gap"].max().dropna()
+    busy = own["instability"].agg(
+        lambda told: told.str.contains(stats.Instability.NOISY_MACHINE).mean() > 0.5
+    )
     several = found["run_id"].nunique() > 1
-    ordered = found.sort_values(["track", "dtype", "run_id"], ascending=[False, True, True])
-    return [
-        (_claim(one, baseline), _detail(one, gaps.get((one.run_id, one.track, one.dtype)), several=several))
-        for one in ordered.itertuples()
-    ]
+    verdicts = []
+    for one in found.sort_values(["track", "dtype", "run_id"], ascending=[False, True, True]).itertuples():
+        where = one.run_id, one.track, one.dtype
+        claim = _claim(one, baseline, busy=bool(busy.get(where, default=False)))
+        verdicts.append((claim, _detail(one, gaps.get(where), several=several)))
+    return verdicts
 
 
 def cautions(lines: pd.DataFrame) -> list[str]:
@@ -177,13 +184,13 @@ def write_html(path: Path, results: Results) -> None:
         "{{claim}}": html.escape(claim),
         "{{detail}}": html.escape(detail),
         "{{care}}": html.escape(_care(content["cautions"])),
-        "{{machine}}": html.escape(content["runs"][0]["machine"]),
+        "{{machine}}": html.escape("; ".join(dict.fromkeys(run["machine"] for run in content["runs"]))),
         "{{data}}": data,
     }
+    # In one pass: a word of the data that looks like a mark is none.
+    marks = re.compile("|".join(map(re.escape, parts)))
     text = (PAGE / "page.html").read_text(encoding="utf-8")
-    for mark, part in parts.items():
-        text = text.replace(mark, part)
-    _write(path, text)
+    _write(path, marks.sub(lambda found: parts[found[0]], text))
 
 
 def write_markdown(path: Path, results: Results) -> None:
@@ -202,19 +209,22 @@ def markdown(results: Results) -> str:
     rows, baseline = results.rows, results.baseline
     lines = analysis.summarise(rows, baseline)
     lost = analysis.where_we_lose(rows, baseline)
-    text = [f"## {OURS} against {baseline}", *_verdict_list(verdict(rows, lines, baseline)), ""]
+    text = [f"## {OURS} against {plain(baseline)}", *_verdict_list(verdict(rows, lines, baseline)), ""]
     text += [care, ""] if (care := _care(cautions(lines))) else []
     if len(lost):
         partly = int((lost["seconds"].notna() & (lost["status"] != "ok")).sum())
         some = f", {partly} of them with repeats that failed" if partly else ""
         table_of_lost = shortened(_lost_table(lost), COMMENT // 2, "cells stand in the page")
-        text += [f"### Where we lose: {len(lost)} cells{some}", "", *table_of_lost, ""]
+        cells = "1 cell" if len(lost) == 1 else f"{len(lost)} cells"
+        text += [f"### Where we lose: {cells}{some}", "", *table_of_lost, ""]
     table = "\n".join(_line_table(lines, baseline))
     if len(table) + len("\n".join(text)) < COMMENT:
         text += ["<details><summary>All figures</summary>", "", table, "", "</details>", ""]
     else:
         text += [f"All {len(lines)} lines stand in the page that `python runner.py report` makes.", ""]
-    text += [f"`{run.command}`  \n{environment.one_line(run.environment)}\n" for run in results.runs]
+    text += [
+        f"{code(run.command)}  \n{plain(environment.one_line(run.environment))}\n" for run in results.runs
+    ]
     return "\n".join(text)
 
 
@@ -295,7 +305,7 @@ def reproduce(plan: Mapping[str, Any], scenario: str, track: str, implementation
     return shlex.join(["python", "runner.py", *words])
 
 
-def _claim(found: Any, baseline: str) -> str:  # noqa: ANN401 - a line of a data frame
+def _claim(found: Any, baseline: str, *, busy: bool) -> str:  # noqa: ANN401 - a line of a data frame
     if not found.n_cells:
         return f"No verdict on {OURS} against {baseline} on the {found.track} track in {found.dtype}."
     interval = (
@@ -303,6 +313,8 @@ def _claim(found: Any, baseline: str) -> str:  # noqa: ANN401 - a line of a data
         if math.isnan(found.ratio_low)
         else f"{_spread_name(found.n_repeats)} {_range(found.ratio_low, found.ratio_high)}×"
     )
+    # Whoever reads but one sentence must not take what else ran on the machine for a property of one of them.
+    interval += "; the machine was busy" if busy else ""
     over = "" if found.n_cells == found.n_all else f" over {found.n_cells} of {found.n_all} cells"
     kind = "" if found.semantics in ("exact", "") else f", which is of other mathematics: {found.semantics}"
     if found.ratio_low <= 1 <= found.ratio_high:
@@ -339,12 +351,6 @@ def _no_verdict(rows: pd.DataFrame, baseline: str) -> str:
     missing = [name for name in (OURS, baseline) if name not in names]
     reason = f"no figures of {' and '.join(missing)}" if missing else "no cell that both have measured"
     return f"No verdict on {OURS} against {baseline}: {reason}."
-
-
-def _largest_gaps(lines: pd.DataFrame) -> dict[Any, float]:
-    """Return by how many percent our objective exceeds the best exact one at most, by run, track and type."""
-    own = lines[(lines["implementation"] == OURS) & lines["objective_gap"].notna()]
-    return dict(100 * own.groupby(["run_id", "track", "dtype"])["objective_gap"].max())
 
 
 def _about(run: Run) -> dict[str, object]:
@@ -391,12 +397,12 @@ def _care(found: Sequence[str]) -> str:
 
 
 def _verdict_list(found: Sequence[tuple[str, str]]) -> list[str]:
-    return [f"- **{claim}** {detail}".rstrip() for claim, detail in found]
+    return [f"- **{plain(claim)}** {plain(detail)}".rstrip() for claim, detail in found]
 
 
 def _lost_table(lost: pd.DataFrame) -> list[str]:
     table = [
-        f"| cell | track | {OURS} | fastest other | speed of {OURS} over it | {ENDS} | objective |",
+        row(("cell", "track", OURS, "fastest other", f"speed of {OURS} over it", ENDS, "objective")),
         "|---|---|---:|---|---:|---:|---:|",
     ]
     for cell in lost.itertuples():
@@ -408,9 +414,9 @@ def _lost_table(lost: pd.DataFrame) -> list[str]:
 
 
 def _line_table(lines: pd.DataFrame, baseline: str) -> list[str]:
+    own = ("cell", "track", "implementation", "median")
     table = [
-        f"| cell | track | implementation | median | speed over {baseline} | {ENDS} | objective "
-        "| peak MiB | status |",
+        row((*own, f"speed over {baseline}", ENDS, "objective", "peak MiB", "status")),
         "|---|---|---|---:|---:|---:|---:|---:|---|",
     ]
     for line in lines.itertuples():

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.headline import geometric_mean
@@ -91,7 +92,7 @@ def print_scaling(console: Console, rows: Iterable[Row], machine: str) -> None:
         size = max(point.n_samples for point in members)
         console.print()
         console.print(_workers_table(shape, [p for p in members if p.n_samples == size], size))
-    console.print(f"[dim]{machine}[/]", highlight=False)
+    console.print(machine, highlight=False, markup=False, style="dim")
     console.print(
         "[dim]time of an iteration: the fit over its iterations, median over repeats with status ok; "
         "growth: time a sample at the largest n over that at the smallest; "
@@ -103,7 +104,7 @@ def print_scaling(console: Console, rows: Iterable[Row], machine: str) -> None:
 
 def _samples_table(shape: Shape, members: Sequence[Point], workers: int) -> Table:
     sizes = sorted({point.n_samples for point in members})
-    table = bare_table(f"an iteration over n: {shape}, {workers} workers")
+    table = bare_table(escape(f"an iteration over n: {shape}, {workers} workers"))
     table.add_column("implementation", no_wrap=True)
     for heading in (*(f"{size:.0e}".replace("e+0", "e") for size in sizes), "growth", f"over {OURS}"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -111,13 +112,15 @@ def _samples_table(shape: Shape, members: Sequence[Point], workers: int) -> Tabl
     for name, line in lines.items():
         times = {point.n_samples: point.seconds for point in line}
         cells = [format_seconds(times.get(size)) for size in sizes]
-        table.add_row(name, *cells, _times(growth(line)), _times(over_ours(line, lines.get(OURS, []))))
+        table.add_row(
+            escape(name), *cells, _times(growth(line)), _times(over_ours(line, lines.get(OURS, [])))
+        )
     return table
 
 
 def _workers_table(shape: Shape, members: Sequence[Point], size: int) -> Table:
     counts = sorted({point.n_threads for point in members})
-    table = bare_table(f"an iteration over workers: {shape}, {size} samples")
+    table = bare_table(escape(f"an iteration over workers: {shape}, {size} samples"))
     table.add_column("implementation", no_wrap=True)
     for heading in (*(str(count) for count in counts), "speed-up", "efficiency"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -126,7 +129,7 @@ def _workers_table(shape: Shape, members: Sequence[Point], size: int) -> Table:
         gain = speed_up(line)
         efficiency = "–" if gain is None else f"{gain * min(times) / max(times):.0%}"
         cells = [format_seconds(times.get(count)) for count in counts]
-        table.add_row(name, *cells, _times(gain), efficiency)
+        table.add_row(escape(name), *cells, _times(gain), efficiency)
     return table
 
 

@@ -151,8 +151,21 @@ def compare_runs(base: Path, head: Path, margins: Margins, where: Bench) -> Repo
             folders: dict[Side, Path] = {"base": first.folder, "head": second.folder}
             return where.again(_plan_of(other), keys, folders, margins)
 
-    machine = environment.one_line(other.environment)
+    machine = environment.one_line(other.environment) + _other_versions(one.environment, other.environment)
     return compare.gate(str(base), str(head), machine, lines, remeasure if known else None)
+
+
+def _other_versions(base: Mapping[str, Any], head: Mapping[str, Any]) -> str:
+    """Return what else than the code of this project changed between two runs; empty if nothing did."""
+    before, after = (
+        {"system": facts["system"], "Python": facts["python"], **facts["libraries"]} for facts in (base, head)
+    )
+    changed = [
+        f"{name} {before.get(name, 'none')} → {after.get(name, 'none')}"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name) and name != "rust-kmeans"
+    ]
+    return f"; changed between the runs: {', '.join(changed)}" if changed else ""
 
 
 def _clean_commit(sessions: Sequence[Mapping[str, Any]]) -> str | None:

@@ -63,6 +63,11 @@ def test_a_step_names_the_night_and_the_commits_it_lies_between() -> None:
     assert "| a matched | rust | ×2.00 | 2026-01-21 | commit19..commit20 | x |" in history.markdown([step])
 
 
+def test_words_of_a_history_are_no_markup() -> None:
+    entries = [entry(night, 2.0 if night >= 20 else 1.0, "<b>|x") for night in range(23)]
+    assert "| &lt;b>/x |" in history.markdown(history.steps(entries))
+
+
 def test_another_processor_is_another_series() -> None:
     entries = [entry(night, 2.0 if night >= 20 else 1.0, "y" if night >= 20 else "x") for night in range(23)]
     assert history.steps(entries) == []

@@ -84,6 +84,21 @@ def test_a_notebook_runs_from_top_to_bottom_and_shows_figures(
     assert not [output for output in shown if output.output_type == "stream" and output.name == "stderr"]
 
 
+def test_a_notebook_says_what_its_figure_needs_where_the_run_has_it_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(sizes=(1_000,), dims=(2,), clusters=(3,))
+    rows.write_run(tmp_path, rows.modelled(grid=grid, n_repeats=2), grid=grid)
+    monkeypatch.setenv("KMEANS_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = read(ROOT / "notebooks" / "2-runtime.ipynb")
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
+    said = [
+        output.get("data", {}).get("text/plain", "") for cell in code(notebook) for output in cell.outputs
+    ]
+    assert any("measure with --sizes" in text for text in said)
+
+
 def test_where_there_is_no_run_a_small_one_is_measured_once(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,14 @@ def test_what_cannot_be_told_apart_is_said_so() -> None:
     assert "too close to call in 1" in detail
 
 
+def test_a_verdict_measured_on_a_busy_machine_says_so() -> None:
+    frame = analysis.frame([*repeats("rust", [1.0] * 6), *repeats(BASELINE, [4.0] * 6)], load_per_core=2.0)
+    ((claim, _),) = report.verdict(frame, analysis.summarise(frame, BASELINE), BASELINE)
+    assert claim == (
+        "rust is 4.00× as fast as sklearn-lloyd (95 % interval 4.00–4.00×; the machine was busy)."
+    )
+
+
 def test_a_loss_is_said_as_plainly_as_a_win() -> None:
     rows = [*repeats("rust", [200.0] * 6, inertia=105.0), *repeats(BASELINE, [1.0] * 6)]
     claim, detail = verdict_of(rows)
@@ -187,6 +195,45 @@ def test_words_of_a_row_cannot_break_out_of_the_page(tmp_path: Path) -> None:
     assert evil in json.loads(data[1])["lines"]["reason"]
 
 
+def test_words_of_a_row_are_no_markup_in_markdown(tmp_path: Path) -> None:
+    name, scenario = "<img src=x>|y", "blobs-n1000-d2-k3-float32"
+    rows = [row(who, seconds, scenario=scenario) for who, seconds in (("rust", 2.0), (name, 1.0))]
+    folder = write_run(tmp_path, rows, grid=Grid(sizes=(1000,), dims=(2,), clusters=(3,)))
+    path = folder / "env.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "command": "run `a` ``b``"}))
+    text = report.markdown(report.collect([folder], name))
+    assert "<img" not in text
+    assert text.count("&lt;img src=x>/y") == 5
+    assert "``` run `a` ``b`` ```" in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {8, 10}
+
+
+def test_a_word_of_the_data_that_looks_like_a_mark_of_the_page_is_none(tmp_path: Path) -> None:
+    name, scenario = "{{data}}{{style}}", "blobs-n1000-d2-k3-float32"
+    rows = [row(who, 1.0, scenario=scenario) for who in ("rust", name)]
+    folder = write_run(tmp_path, rows, grid=Grid(sizes=(1000,), dims=(2,), clusters=(3,)))
+    report.write_html(tmp_path / "page.html", report.collect([folder], name))
+    heading = re.search(r"<h1[^>]*>(.*?)</h1>", (tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert heading is not None
+    assert f"rust and {name} cannot be told apart" in heading[1] or f"as fast as {name}" in heading[1]
+
+
+def test_runs_of_two_machines_name_both_at_the_top_of_the_page(tmp_path: Path) -> None:
+    made = modelled(n_repeats=1)
+    runs = [
+        write_run(
+            tmp_path, [replace(one, run_id=cpu) for one in made], environment={**ENVIRONMENT, "cpu": cpu}
+        )
+        for cpu in ("this one", "that one")
+    ]
+    report.write_html(tmp_path / "page.html", report.collect([*runs], BASELINE))
+    top = re.search(r'<p class="machine">(.*?)</p>', (tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert top is not None
+    assert "this one, 2 cores" in top[1]
+    assert "that one, 2 cores" in top[1]
+
+
 def test_every_line_of_the_page_has_every_figure(content: dict[str, Any]) -> None:
     lengths = {len(values) for values in content["lines"].values()}
     assert lengths == {len(content["lines"]["implementation"])}
@@ -257,7 +304,7 @@ def test_markdown_has_the_verdict_the_losses_and_a_table(tmp_path: Path) -> None
     rows = modelled(slower={"rust": 100.0})
     text = report.markdown(report.collect([write_run(tmp_path, rows)], BASELINE))
     assert text.startswith("## rust against sklearn-lloyd\n- **rust is 0.0")
-    assert "### Where we lose: 24 cells" in text
+    assert "### Where we lose: 24 cells\n" in text
     tables = [block for block in text.split("\n\n") if block.lstrip("# W").startswith("|") or "\n|" in block]
     assert len(tables) == 2
     for table in tables:
@@ -294,6 +341,26 @@ def test_figures_are_drawn_as_svg_and_png_and_are_the_same_each_time(tmp_path: P
     assert {path.name for path in first} == {f"{stem}.{kind}" for stem in stems for kind in ("svg", "png")}
     for one, two in zip(first, second, strict=True):
         assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_figure_marks_the_values_that_were_measured(tmp_path: Path) -> None:
+    grid = Grid(sizes=(1_000, 3_000, 100_000), dims=(2,), clusters=(3,))
+    lines = analysis.summarise(analysis.frame(modelled(grid=grid, n_repeats=1)), BASELINE)
+    drawn = figures.runtime(lines, ["rust", *sorted(set(lines["implementation"]) - {"rust"})])
+    assert drawn is not None
+    drawn.canvas.draw()
+    assert [label.get_text() for label in drawn.axes[0].get_xticklabels()] == ["1e3", "3,000", "1e5"]
+
+
+def test_a_frontier_makes_no_difference_of_rounding() -> None:
+    rows = [
+        row(name, seconds, track="default", inertia=100.0 * (1 + gap))
+        for name, seconds, gap in (("rust", 1.0, 0.0), (BASELINE, 2.0, 1e-13))
+    ]
+    lines = analysis.summarise(analysis.frame(rows), BASELINE)
+    drawn = figures.frontier(lines, ["rust", BASELINE])
+    assert drawn is not None
+    assert drawn.axes[0].get_ylim()[1] >= figures.LEAST_GAP
 
 
 def test_without_a_figure_to_draw_there_is_one_error(tmp_path: Path) -> None:

@@ -169,6 +169,15 @@ def test_losses_of_both_tracks_are_named(reader: Report) -> None:
     assert max(ratios) < 1
 
 
+def test_where_nothing_of_ours_was_measured_no_loss_is_denied(browser: Browser, tmp_path: Path) -> None:
+    others = [one for one in modelled(n_repeats=1) if one.implementation != "rust"]
+    report.write_html(tmp_path / "page.html", report.collect([write_run(tmp_path, others)], BASELINE))
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.locator("#lost-note").inner_text() == "Nothing of rust was measured."
+    page.close()
+
+
 def test_what_is_saved_is_what_was_measured(reader: Report) -> None:
     page = reader.page
     page.fill("#filter", "rust n=1e3")

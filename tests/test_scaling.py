@@ -69,6 +69,17 @@ def test_both_tables_are_printed_for_every_shape() -> None:
     assert printed.count("100%") == 4
 
 
+def test_words_of_a_row_are_no_markup() -> None:
+    name = "x[red]y[/]z[/bold]"
+    rows = [row(name, 1.0, n_samples=n, dtype="[/i]") for n in (1_000, 10_000)]
+    console = Console(width=200, file=io.StringIO())
+    print_scaling(console, rows, "a [/machine]")
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert printed.count(name) == printed.count("[/i]") == 2
+    assert "a [/machine]" in printed
+
+
 def test_the_preset_covers_the_rows_on_dask_and_spark() -> None:
     preset = PRESETS["scaling"]
     assert preset.implementations is not None

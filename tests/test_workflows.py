@@ -43,8 +43,14 @@ def targets() -> set[str]:
     return set(names.split())
 
 
+def called(job: dict[str, Any]) -> set[str]:
+    """Return the targets of the Makefile that a job calls."""
+    commands = " ".join(step.get("run", "") for step in job["steps"])
+    return {word for words in re.findall(r"\bmake((?: [a-z-]+)+)", commands) for word in words.split()}
+
+
 def test_there_are_workflows_for_the_tests_the_bench_and_the_wheels() -> None:
-    assert [path.stem for path in FILES] == ["bench", "ci", "wheels"]
+    assert [path.stem for path in FILES] == ["bench", "ci", "nightly", "wheels"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -84,10 +90,13 @@ def test_a_job_has_a_time_limit_and_leaves_no_credentials_behind(
 
 @pytest.mark.parametrize(("file", "name", "job"), JOBS)
 def test_a_job_calls_a_target_of_the_makefile(file: str, name: str, job: dict[str, Any]) -> None:
-    commands = " ".join(step.get("run", "") for step in job["steps"])
-    called = {word for words in re.findall(r"\bmake((?: [a-z-]+)+)", commands) for word in words.split()}
-    assert called <= targets()
-    assert bool(called) != ((file, name) in WITHOUT_TARGET)
+    assert called(job) <= targets()
+    assert bool(called(job)) != ((file, name) in WITHOUT_TARGET)
+
+
+def test_some_job_calls_every_target_that_tests() -> None:
+    tests = {name for name in targets() if name.startswith("test-")} | {"lint", "docs", "memcheck"}
+    assert tests <= {name for _, _, job in jobs() for name in called(job)}
 
 
 def test_every_python_that_the_package_allows_is_tested_on_every_system() -> None:
@@ -112,6 +121,10 @@ def test_the_oldest_rust_tested_is_the_one_that_is_promised() -> None:
 
 def test_the_kernel_is_tested_without_vector_instructions() -> None:
     assert workflow(FOLDER / "ci.yml")["jobs"]["scalar"]["env"] == {"RUST_KMEANS_ISA": "scalar"}
+
+
+def test_what_takes_long_is_tested_at_night_and_for_no_pull_request() -> None:
+    assert set(workflow(FOLDER / "nightly.yml")["on"]) == {"schedule", "workflow_dispatch"}
 
 
 def test_the_nightly_measurement_is_part_of_no_pull_request() -> None:

@@ -103,15 +103,21 @@
     byId("detail").textContent = detail;
     byId("more-verdicts").replaceChildren(...more.map(([other, rest]) => make("p", {}, `${other} `, make("span", {}, rest))));
   }
+  function lostNote(lost) {
+    const worse = `more than ${DATA.margin * 100} % above the objective of ${state.baseline}`;
+    const partly = lost.filter((cell) => known(cell.seconds) && cell.status !== "ok").length;
+    if (!shown(["run"]).some((line) => line.implementation === DATA.ours)) return `Nothing of ${DATA.ours} was measured.`;
+    if (!lost.length) {
+      return `In no cell is ${DATA.ours} slower than ${state.baseline} or the fastest exact peer, without an answer, or ${worse}.`;
+    }
+    return `${lost.length} ${lost.length === 1 ? "cell is" : "cells are"} lost: ${DATA.ours} is slower than ${state.baseline} or the `
+      + `fastest exact peer (its ratio, repeat by repeat, is below 1), a repeat of it has no answer`
+      + `${partly ? ` (in ${partly} others have one)` : ""}, or it ends ${worse}. Where the interval holds 1, it may be noise.`;
+  }
   function renderLost() {
     // Both tracks and types, whichever are chosen above: no loss is out of sight.
     const lost = DATA.lost[state.baseline].filter((cell) => !chosen("run") || cell.run_id === chosen("run"));
-    const partly = lost.filter((cell) => known(cell.seconds) && cell.status !== "ok").length;
-    byId("lost-note").textContent = lost.length
-      ? `${lost.length} cells are lost: ${DATA.ours} is slower than ${state.baseline} or the fastest exact peer (its ratio, `
-        + `repeat by repeat, is below 1), a repeat of it has no answer${partly ? ` (in ${partly} others have one)` : ""}, or it ends `
-        + `more than ${DATA.margin * 100} % above the objective of ${state.baseline}. Where the interval holds 1, it may be noise.`
-      : `In no cell is ${DATA.ours} slower than ${state.baseline} or another exact peer, or of a worse objective.`;
+    byId("lost-note").textContent = lostNote(lost);
     if (!lost.length) return byId("lost").replaceChildren();
     const head = ["cell", "track", DATA.ours, "fastest other", `speed of ${DATA.ours} over it`, "95 % interval", "objective"];
     const body = lost.map((cell) => make("tr", {},

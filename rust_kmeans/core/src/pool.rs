@@ -1,9 +1,11 @@
 //! Threads: a private pool, and work handed out in pieces.
 
+use std::cell::Cell;
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 use std::vec::IntoIter;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -125,12 +127,18 @@ fn change(mut count: impl FnMut(usize) -> usize) {
     let _ = AT_WORK.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
 }
 
+/// How long the calling thread works alone while the others sleep: about as long as it costs to wake them, in a process that
+/// did other things before. A fit that is over sooner wakes nobody, and one that is not loses little.
+const PATIENCE: Duration = Duration::from_micros(100);
+
 /// Private worker threads. The calling thread works too, so that one thread needs no pool at all, and interrupts are
 /// checked where Python delivers signals.
 #[derive(Debug)]
 pub struct Pool {
     workers: Option<Workers>,
     n_threads: usize,
+    /// When work began.
+    taken: Instant,
 }
 
 impl Drop for Pool {
@@ -157,6 +165,7 @@ impl Pool {
         let mut pool = Self {
             workers: None,
             n_threads: count_in(n_threads.max(1), limit),
+            taken: Instant::now(),
         };
         if pool.n_threads > 1 {
             pool.workers = Some(Workers::take(pool.n_threads - 1)?);
@@ -199,23 +208,35 @@ impl Pool {
             .map(Seat::new)
             .collect();
         let shares = shares(items.collect(), seats.len() + 1);
-        let run = |local: &mut L, first: usize| {
-            while let Some(item) = take(&shares[first], Iterator::next) {
+        let run = |local: &mut L, first: usize, each: &dyn Fn()| {
+            let mut work = |item| {
+                each();
                 work(local, item);
+            };
+            while let Some(item) = take(&shares[first], Iterator::next) {
+                work(item);
             }
             let (before, after) = shares.split_at(first);
             for share in after.iter().chain(before) {
                 while let Some(item) = take(share, DoubleEndedIterator::next_back) {
-                    work(local, item);
+                    work(item);
                 }
             }
         };
         let help = |thread: usize| {
             if let Some(local) = seats.get(thread).and_then(Seat::take) {
-                run(local, thread + 1);
+                run(local, thread + 1, &|| ());
             }
         };
-        workers.team.call(&help, || run(own, 0));
+        workers.team.call(&help, |wake| {
+            let woken = Cell::new(false);
+            run(own, 0, &|| {
+                if !woken.get() && self.taken.elapsed() >= PATIENCE {
+                    woken.set(true);
+                    wake();
+                }
+            });
+        });
     }
 
     /// How many threads `rows` rows of `cost` operations each are worth: waking a thread takes microseconds.
@@ -288,13 +309,15 @@ pub(crate) fn rows_per_piece(rows: usize, threads: usize) -> usize {
 mod tests {
     use std::collections::HashSet;
     use std::sync::Barrier;
-    use std::thread::{ThreadId, current};
+    use std::thread::{ThreadId, current, sleep};
 
     use super::*;
 
     fn threads_of(pool: &Pool) -> HashSet<ThreadId> {
         let all = Barrier::new(pool.n_threads());
         let mut locals = vec![None; pool.n_threads()];
+        // The caller would wait for others before it wakes them.
+        sleep(PATIENCE);
         // Nobody takes a second item before all have one.
         pool.for_each(0..pool.n_threads(), &mut locals, |local, _| {
             all.wait();

@@ -55,18 +55,18 @@ impl fmt::Debug for Team {
 }
 
 impl Team {
-    /// Does `own`, while each thread of the team that is free in time does `help` once with its own
-    /// number; returns when all that began are done. If
-    /// the team is at work already, for this thread or another, only `own` is done. A panic goes on here.
-    pub(crate) fn call(&self, help: &(dyn Fn(usize) + Sync), own: impl FnOnce()) {
+    /// Does `own`, while each thread of the team that is free in time does `help` once with its own number; returns when all that
+    /// began are done. Threads that sleep are woken when `own` calls what it is given. If the team is at work already, for this
+    /// thread or another, only `own` is done. A panic goes on here.
+    pub(crate) fn call(&self, help: &(dyn Fn(usize) + Sync), own: impl FnOnce(&dyn Fn())) {
         // SAFETY: threads take the reference from the state, under the lock, and use it only while they are counted in `inside`.
         // `end` takes it out of the state and waits until nobody is inside, and it runs before this function ends in any way:
         // what might panic between is caught.
         let help = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Help>(help) };
         if !self.begin(help) {
-            return own();
+            return own(&|| ());
         }
-        let outcome = catch_unwind(AssertUnwindSafe(own));
+        let outcome = catch_unwind(AssertUnwindSafe(|| own(&|| self.wake())));
         let panic = self.end();
         if let Some(panic) = outcome.err().or(panic) {
             resume_unwind(panic);
@@ -76,18 +76,19 @@ impl Team {
     /// Whether the team was free.
     fn begin(&self, help: Help) -> bool {
         let mut state = self.lock();
-        if state.busy {
-            return false;
+        let free = !state.busy;
+        if free {
+            state.busy = true;
+            state.help = Some(help);
+            self.calls.fetch_add(1, Ordering::Release);
         }
-        state.busy = true;
-        state.help = Some(help);
-        self.calls.fetch_add(1, Ordering::Release);
-        let asleep = state.asleep > 0;
-        drop(state);
-        if asleep {
+        free
+    }
+
+    fn wake(&self) {
+        if self.lock().asleep > 0 {
             self.begun.notify_all();
         }
-        true
     }
 
     /// Waits for those who help, and says whether one of them panicked.
@@ -209,7 +210,7 @@ mod tests {
                         done.lock().expect("no panic").push(item + call);
                     }
                 };
-                team.call(&|_| work(), work);
+                team.call(&|_| work(), |_| work());
                 let mut done = done.into_inner().expect("no panic");
                 done.sort_unstable();
                 assert!(done.iter().copied().eq(1 + call..=10 + call));
@@ -228,7 +229,8 @@ mod tests {
                     all.wait();
                     sleep(3 * AWAKE);
                 };
-                team.call(&help, || {
+                team.call(&help, |wake| {
+                    wake();
                     all.wait();
                 });
             }
@@ -243,12 +245,15 @@ mod tests {
             let work = || {
                 both.wait();
                 let nobody = |_| panic!("the team is at work");
-                team.call(&nobody, || {
+                team.call(&nobody, |_| {
                     inner.fetch_add(1, Ordering::Relaxed);
                 });
                 outer.fetch_add(1, Ordering::Relaxed);
             };
-            team.call(&|_| work(), work);
+            team.call(&|_| work(), |wake| {
+                wake();
+                work();
+            });
             assert_eq!((outer.into_inner(), inner.into_inner()), (2, 2));
         });
     }
@@ -266,7 +271,8 @@ mod tests {
                     resume_unwind(Box::new(message.to_owned()));
                 };
                 let call = || {
-                    team.call(&|_| panics("help"), || {
+                    team.call(&|_| panics("help"), |wake| {
+                        wake();
                         if own_panics {
                             panics("own");
                         }
@@ -285,7 +291,10 @@ mod tests {
             let help = || {
                 helped.wait();
             };
-            team.call(&|_| help(), help);
+            team.call(&|_| help(), |wake| {
+                wake();
+                help();
+            });
         });
     }
 
@@ -300,7 +309,7 @@ mod tests {
                             let add = || {
                                 sum.fetch_add(caller + 1, Ordering::Relaxed);
                             };
-                            team.call(&|_| add(), add);
+                            team.call(&|_| add(), |_| add());
                             let times = sum.into_inner() / (caller + 1);
                             assert!((1..=3).contains(&times));
                         }

@@ -29,6 +29,7 @@ mod block;
 mod block_seeding;
 mod bounds;
 mod choice;
+mod cpus;
 mod element;
 mod error;
 pub mod exact_sum;

@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 use std::vec::IntoIter;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::cpus;
 use crate::error::{Error, Result};
 use crate::team::Team;
 
@@ -18,7 +18,7 @@ use crate::team::Team;
 #[must_use]
 pub fn default_threads() -> usize {
     threads_in("RAYON_NUM_THREADS").unwrap_or_else(|| {
-        let cpus = available_parallelism().map_or(1, usize::from);
+        let cpus = cpus::usable();
         threads_in("OMP_NUM_THREADS").map_or(cpus, |most| most.min(cpus))
     })
 }

@@ -278,13 +278,9 @@ impl<T: Element> Closer<T> {
         let gains = &self.gains;
         let gain = -2.0 * gains.parts[candidate].iter().sum::<f64>();
         let (gamma, underflow) = candidates.error;
-        let [weight, squares, nearest, unweighted] = [
-            gains.weight,
-            gains.squares,
-            gains.nearest,
-            gains.unweighted,
-        ]
-        .map(|parts| parts.iter().sum::<f64>());
+        let [weight, squares, nearest, unweighted] =
+            [gains.weight, gains.squares, gains.nearest, gains.unweighted]
+                .map(|parts| parts.iter().sum::<f64>());
         let size = squares + candidates.squares[candidate] * weight;
         let rounding = 32.0 * T::UNIT + f64::EPSILON * gains.count;
         let error = 1.01 * (4.0 * gamma * size + rounding * nearest)

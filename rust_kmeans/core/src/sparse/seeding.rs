@@ -10,7 +10,8 @@ use crate::element::Element;
 use crate::error::{Result, try_vec};
 use crate::exact_sum::{ExactSum, Grid};
 use crate::interrupt::{self, Interrupt};
-use crate::order::{LANES, Order, Ordered};
+use crate::kernel::PARTS;
+use crate::order::{Batch, Order, Ordered};
 use crate::pool::{cost, rows_per_piece};
 use crate::random::Random;
 use crate::seeding::{checked_trials, first_row, total, unused};
@@ -197,6 +198,8 @@ impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
 }
 
 impl<T: Element, I: Index> Ordered for &Csr<'_, T, I> {
+    type Scratch = ();
+
     fn n_rows(&self) -> usize {
         Csr::n_rows(self)
     }
@@ -205,12 +208,18 @@ impl<T: Element, I: Index> Ordered for &Csr<'_, T, I> {
         Csr::n_columns(self)
     }
 
-    fn height(&self, row: usize, factors: &[f64], _: &mut [f64]) -> f64 {
-        let mut lanes = [0.0; LANES];
-        for (column, value) in self.row(row) {
-            lanes[column % LANES] += value * factors[column];
+    fn scratch(&self) -> Result<Self::Scratch> {
+        Ok(())
+    }
+
+    fn heights(&self, batch: Batch<'_>, factors: &[f64], (): &mut (), out: &mut [f64]) {
+        for (i, out) in out.iter_mut().enumerate() {
+            let mut parts = [0.0; PARTS];
+            for (column, value) in self.row(batch.row(i)) {
+                parts[column % PARTS] += value * factors[column];
+            }
+            *out = parts.iter().fold(0.0, |sum, part| sum + part);
         }
-        lanes.iter().fold(0.0, |sum, lane| sum + lane)
     }
 
     fn compare(&self, row: usize, other: usize) -> Ordering {

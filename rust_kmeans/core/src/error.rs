@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::memory::ask_for_large_pages;
+
 /// The result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -152,6 +154,7 @@ pub(crate) fn try_vec<T: Clone>(what: &'static str, len: usize, value: T) -> Res
         what,
         bytes: len.saturating_mul(size_of::<T>()),
     })?;
+    ask_for_large_pages(vec.spare_capacity_mut());
     vec.resize(len, value);
     Ok(vec)
 }

@@ -36,6 +36,7 @@ mod history;
 mod interrupt;
 mod kernel;
 mod lloyd;
+mod memory;
 mod minibatch;
 mod order;
 mod oversampling;

@@ -15,7 +15,7 @@ use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
 use crate::random::Random;
 use crate::scale::Scale;
-use crate::view::{Rows, Source};
+use crate::view::{Rows, Source, prefetch_all};
 
 /// More trials than help: memory grows with them as with centers.
 const MAX_TRIALS: usize = 1024;
@@ -250,6 +250,13 @@ struct Piece<'p> {
     nearer: &'p mut [u64],
 }
 
+/// What is known of the rows that one thread works on at a time.
+struct Known<'p> {
+    first: usize,
+    negated: &'p mut [f64],
+    labels: &'p mut [i32],
+}
+
 impl<T: Element> Search<T> {
     /// For the rows of `data`, a part of those of `scale`, and an order of so many buckets.
     pub(crate) fn new(
@@ -445,12 +452,7 @@ impl<T: Element> Search<T> {
         trial: usize,
         label: Option<i32>,
     ) {
-        let Samples {
-            data,
-            buckets,
-            pool,
-            ..
-        } = samples;
+        let Samples { data, pool, .. } = samples;
         self.candidates.load(center);
         let center = self.candidates.exact();
         let (grid, trials) = (self.grid, self.trials);
@@ -465,46 +467,29 @@ impl<T: Element> Search<T> {
             &mut self.workers,
             |worker, (at, ((negated, labels), nearer))| {
                 let first = at * length;
-                let Worker {
-                    closer,
-                    listed,
-                    change,
-                    potentials,
-                } = worker;
-                let mut compare = |listed: &mut Vec<usize>| {
-                    closer.dense.compute(&data.listed(listed, &[]), center);
-                    for (&row, &distance) in listed.iter().zip(&closer.dense.out[0].0) {
-                        let nearest = &mut negated[row - first];
-                        if distance >= -*nearest {
-                            continue;
-                        }
-                        let weight = samples.weight(row);
-                        let sum = match label {
-                            Some(_) => &mut potentials[usize::from(buckets[row])],
-                            None => &mut *change,
-                        };
-                        sum.subtract(grid, -*nearest * weight);
-                        sum.add(grid, distance * weight);
-                        if let Some(label) = label {
-                            *nearest = -distance;
-                            labels[row - first] = label;
-                        }
-                    }
-                    listed.clear();
+                let mut known = Known {
+                    first,
+                    negated,
+                    labels,
                 };
-                listed.clear();
+                worker.listed.clear();
                 for (block, nearer) in nearer.chunks_exact(trials).enumerate() {
+                    if nearer[trial] == 0 {
+                        continue;
+                    }
+                    let start = block * BLOCK;
+                    prefetch_all(&known.negated[start..][..BLOCK.min(known.negated.len() - start)]);
                     for i in ones(nearer[trial]) {
-                        let row = first + block * BLOCK + i;
+                        let row = first + start + i;
                         data.prefetch(row);
-                        listed.push(row);
-                        if listed.len() == BLOCK {
-                            compare(listed);
+                        worker.listed.push(row);
+                        if worker.listed.len() == BLOCK {
+                            worker.settle(&mut known, &samples, (center, grid), label);
                         }
                     }
                 }
-                if !listed.is_empty() {
-                    compare(listed);
+                if !worker.listed.is_empty() {
+                    worker.settle(&mut known, &samples, (center, grid), label);
                 }
             },
         );
@@ -597,6 +582,42 @@ impl<T: Element> Worker<T> {
         }
     }
 
+    /// Computes the float64 distances of the rows listed to a center, and takes in what follows.
+    fn settle(
+        &mut self,
+        known: &mut Known<'_>,
+        samples: &Samples<'_, '_, T>,
+        (center, grid): (&[f64], Grid),
+        label: Option<i32>,
+    ) {
+        let dense = &mut self.closer.dense;
+        dense.compute(&samples.data.listed(&self.listed, &[]), center);
+        let distances = &dense.out[0].0;
+        let (mut nearest, mut weights) = ([0.0; BLOCK], [1.0; BLOCK]);
+        for (nearest, &row) in nearest.iter_mut().zip(&self.listed) {
+            *nearest = -known.negated[row - known.first];
+        }
+        if samples.weights.is_some() {
+            for (weight, &row) in weights.iter_mut().zip(&self.listed) {
+                *weight = samples.weight(row);
+            }
+        }
+        let changes = changes(grid, (&nearest, distances), &weights);
+        for (i, &row) in self.listed.iter().enumerate() {
+            if distances[i] >= nearest[i] {
+                continue;
+            }
+            let Some(label) = label else {
+                self.change.merge(changes[i]);
+                continue;
+            };
+            self.potentials[usize::from(samples.buckets[row])].merge(changes[i]);
+            known.negated[row - known.first] = -distances[i];
+            known.labels[row - known.first] = label;
+        }
+        self.listed.clear();
+    }
+
     fn block_listed(
         &mut self,
         piece: &mut Piece<'_>,
@@ -620,13 +641,18 @@ impl<T: Element> Worker<T> {
         let closer = &mut self.closer;
         let count = source.len();
         let samples = &mut closer.samples;
-        for (i, nearest) in samples.nearest.0.iter_mut().enumerate() {
-            *nearest = if i < count {
-                -piece.negated[source.index(i) - piece.first]
-            } else {
-                0.0
-            };
+        let (nearest, beyond) = samples.nearest.0.split_at_mut(count);
+        if source.down().is_some() {
+            let first = source.index(0) - piece.first;
+            for (nearest, negated) in nearest.iter_mut().zip(&piece.negated[first..]) {
+                *nearest = -negated;
+            }
+        } else {
+            for (i, nearest) in nearest.iter_mut().enumerate() {
+                *nearest = -piece.negated[source.index(i) - piece.first];
+            }
         }
+        beyond.fill(0.0);
         if let Some(weights) = weights {
             for (i, weight) in samples.weights.0.iter_mut().enumerate().take(count) {
                 *weight = weights[source.index(i)];
@@ -667,6 +693,22 @@ pub(crate) fn first_row<D: Ordered>(
     let target = random.part_of(total(&sums).value());
     let found = order.find(data, &sums, grid, target, |row| weights[row])?;
     Ok(found.unwrap_or(n - 1))
+}
+
+/// What sums change by where samples get another distance: the new term less the old one, which is exact.
+fn changes(
+    grid: Grid,
+    (nearest, distances): (&[f64; BLOCK], &[f64; BLOCK]),
+    weights: &[f64; BLOCK],
+) -> [ExactSum; BLOCK] {
+    std::array::from_fn(|i| {
+        let (old_high, old_low) = grid.split(nearest[i] * weights[i]);
+        let (high, low) = grid.split(distances[i] * weights[i]);
+        ExactSum {
+            high: high - old_high,
+            low: low - old_low,
+        }
+    })
 }
 
 /// The sum of all.

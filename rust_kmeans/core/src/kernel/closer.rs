@@ -221,8 +221,14 @@ impl Gains {
     /// Takes the first `count` samples of a block in, given the negatives of their squares.
     #[inline(always)]
     fn add<T: Element>(&mut self, samples: &Samples, negated: &Line<T>, count: usize) {
-        let mut weights = samples.weights.0;
-        weights[count..].fill(0.0);
+        let mut cut;
+        let weights = if count == BLOCK {
+            &samples.weights.0
+        } else {
+            cut = samples.weights.0;
+            cut[count..].fill(0.0);
+            &cut
+        };
         let (weights, _) = weights.as_chunks::<LANES>();
         let (nearest, _) = samples.nearest.0.as_chunks::<LANES>();
         let (negated, _) = negated.0.as_chunks::<LANES>();

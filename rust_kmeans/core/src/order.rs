@@ -11,7 +11,7 @@
 use std::cmp::Ordering;
 
 use crate::element::Element;
-use crate::error::{Result, try_vec};
+use crate::error::{Result, try_vec, try_zeros};
 use crate::exact_sum::{ExactSum, Grid};
 use crate::kernel::{BLOCK, Heights};
 use crate::pool::{Pool, rows_per_piece};
@@ -102,9 +102,9 @@ impl Order {
         let mut order = Self {
             factors: factors(d)?,
             n_buckets,
-            buckets: try_vec(WHAT, n, 0)?,
+            buckets: try_zeros(WHAT, n)?,
             piece,
-            listed: try_vec(WHAT, n, 0)?,
+            listed: try_zeros(WHAT, n)?,
             starts: try_vec(WHAT, n.div_ceil(piece) * (n_buckets + 1), 0)?,
             sorted: try_vec(WHAT, n_buckets, None)?,
         };

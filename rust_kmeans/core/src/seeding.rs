@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use ndarray::Array2;
 
 use crate::element::Element;
-use crate::error::{Error, Result, try_vec};
+use crate::error::{Error, Result, try_vec, try_zeros};
 use crate::exact_sum::{ExactSum, Grid};
 use crate::interrupt::{self, Interrupt};
 use crate::kernel::{BLOCK, Candidates, Closer, Isa, ones, slack};
@@ -15,7 +15,7 @@ use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
 use crate::random::Random;
 use crate::scale::Scale;
-use crate::view::{Rows, Source, prefetch_all};
+use crate::view::{Rows, Source, prefetch};
 
 /// More trials than help: memory grows with them as with centers.
 const MAX_TRIALS: usize = 1024;
@@ -281,8 +281,8 @@ impl<T: Element> Search<T> {
         Ok(Self {
             grid: scale.distance_grid(&[]),
             workers: (0..threads).map(worker).collect::<Result<_>>()?,
-            negated: try_vec(what, n, 0.0)?,
-            labels: try_vec(what, n, 0)?,
+            negated: try_zeros(what, n)?,
+            labels: try_zeros(what, n)?,
             potentials: try_vec(what, buckets, none)?,
             nearer: try_vec(what, n.div_ceil(BLOCK).saturating_mul(trials), 0)?,
             trials,
@@ -452,7 +452,12 @@ impl<T: Element> Search<T> {
         trial: usize,
         label: Option<i32>,
     ) {
-        let Samples { data, pool, .. } = samples;
+        let Samples {
+            data,
+            buckets,
+            pool,
+            ..
+        } = samples;
         self.candidates.load(center);
         let center = self.candidates.exact();
         let (grid, trials) = (self.grid, self.trials);
@@ -474,14 +479,11 @@ impl<T: Element> Search<T> {
                 };
                 worker.listed.clear();
                 for (block, nearer) in nearer.chunks_exact(trials).enumerate() {
-                    if nearer[trial] == 0 {
-                        continue;
-                    }
-                    let start = block * BLOCK;
-                    prefetch_all(&known.negated[start..][..BLOCK.min(known.negated.len() - start)]);
                     for i in ones(nearer[trial]) {
-                        let row = first + start + i;
+                        let row = first + block * BLOCK + i;
                         data.prefetch(row);
+                        prefetch((&raw const known.negated[row - first]).cast());
+                        prefetch((&raw const buckets[row]).cast());
                         worker.listed.push(row);
                         if worker.listed.len() == BLOCK {
                             worker.settle(&mut known, &samples, (center, grid), label);

@@ -256,12 +256,3 @@ pub(crate) fn prefetch(address: *const u8) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
 }
-
-/// Asks for all of some numbers.
-#[inline(always)]
-pub(crate) fn prefetch_all<T>(numbers: &[T]) {
-    let start = numbers.as_ptr().cast::<u8>();
-    for line in (0..size_of_val(numbers)).step_by(64) {
-        prefetch(start.wrapping_add(line));
-    }
-}

@@ -92,12 +92,12 @@ impl<T: Element> BlockSearch<T> {
                 reason: "it is too long, or its heights do not ascend",
             });
         }
-        let mut order = Order::parted(data, splits, pool)?;
+        let (order, buckets) = Order::parted(data, splits, pool)?;
         let n_buckets = order.n_buckets();
         let most = (n_clusters, trials);
         Ok(Self {
             search: Search::new(&data, scale, n_buckets, most, (pool, isa.check()?))?,
-            buckets: order.take_buckets(),
+            buckets,
             order,
             weight_grid: Grid::new(scale.max_weight, scale.n_rows),
             grid: scale.distance_grid(&[]),

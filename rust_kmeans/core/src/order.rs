@@ -70,8 +70,6 @@ impl Batch<'_> {
 pub(crate) struct Order {
     factors: Vec<f64>,
     n_buckets: usize,
-    /// Bucket of each row.
-    buckets: Vec<u16>,
     /// The rows are listed piece by piece, which threads do on their own and 16 bits a row suffice for.
     piece: usize,
     /// The rows of each piece by bucket, counted from the first of the piece.
@@ -83,8 +81,8 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// Reads all data once.
-    pub(crate) fn new<D: Ordered>(data: D, pool: &Pool) -> Result<Self> {
+    /// The order, and the bucket of each row. Reads all data once.
+    pub(crate) fn new<D: Ordered>(data: D, pool: &Pool) -> Result<(Self, Vec<u16>)> {
         let count = n_buckets(data.n_rows());
         if count == 1 {
             return Self::parted(data, Vec::new(), pool);
@@ -94,7 +92,11 @@ impl Order {
     }
 
     /// The same with the heights that part the buckets given, in ascending order and fewer than 2¹⁵.
-    pub(crate) fn parted<D: Ordered>(data: D, splits: Vec<f64>, pool: &Pool) -> Result<Self> {
+    pub(crate) fn parted<D: Ordered>(
+        data: D,
+        splits: Vec<f64>,
+        pool: &Pool,
+    ) -> Result<(Self, Vec<u16>)> {
         let (n, d) = (data.n_rows(), data.n_columns());
         let n_buckets = splits.len() + 1;
         let threads = pool.useful_threads(n, d * 2 + 64);
@@ -102,20 +104,19 @@ impl Order {
         let mut order = Self {
             factors: factors(d)?,
             n_buckets,
-            buckets: try_zeros(WHAT, n)?,
             piece,
             listed: try_zeros(WHAT, n)?,
             starts: try_vec(WHAT, n.div_ceil(piece) * (n_buckets + 1), 0)?,
             sorted: try_vec(WHAT, n_buckets, None)?,
         };
+        let mut buckets = try_zeros(WHAT, n)?;
         let splits = Splits::new(splits)?;
         let mut scratch = Vec::with_capacity(threads);
         for _ in 0..threads {
             scratch.push(data.scratch()?);
         }
         let factors = order.factors.as_slice();
-        let pieces = order
-            .buckets
+        let pieces = buckets
             .chunks_mut(piece)
             .zip(order.listed.chunks_mut(piece))
             .zip(order.starts.chunks_mut(n_buckets + 1));
@@ -129,17 +130,7 @@ impl Order {
                 list(buckets, listed, starts);
             },
         );
-        Ok(order)
-    }
-
-    /// Bucket of each row.
-    pub(crate) fn buckets(&self) -> &[u16] {
-        &self.buckets
-    }
-
-    /// The same, taken out.
-    pub(crate) fn take_buckets(&mut self) -> Vec<u16> {
-        std::mem::take(&mut self.buckets)
+        Ok((order, buckets))
     }
 
     /// Number of buckets.

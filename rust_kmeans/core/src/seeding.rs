@@ -63,59 +63,80 @@ pub fn kmeans_plusplus<T: Element>(
     )
 }
 
-/// [`kmeans_plusplus`] on a problem.
-pub(crate) fn spread<T: Element>(
-    problem: &Problem<'_, T>,
-    n_clusters: usize,
-    seed: u64,
-    n_local_trials: Option<usize>,
-    interrupt: &mut Interrupt<'_>,
-) -> Result<Seeds<T>> {
-    let Problem {
-        data,
-        weights,
-        scale,
-        pool,
-        params,
-    } = problem;
-    let (data, weights) = (*data, *weights);
-    check_clusters(&data, n_clusters)?;
-    let trials = checked_trials(n_local_trials, n_clusters)?;
-    check_number(n_clusters, data.n_columns())?;
-    let mut random = Random::new(seed);
-    let mut order = Order::new(data, pool)?;
-    let mut indices = try_vec("the seeds", n_clusters, 0)?;
-    let mut drawn = try_vec("the trials", trials, 0)?;
-    indices[0] = first_row((&mut order, data), weights, scale, &mut random)?;
-    let shape = (n_clusters, trials);
-    let mut search = Search::new(&data, scale, order.n_buckets(), shape, (pool, params.isa))?;
-    let buckets = order.take_buckets();
-    let samples = Samples {
-        data,
-        weights,
-        buckets: &buckets,
-        pool,
-    };
-    search.start(samples, (&data, &indices[..1]));
-    for c in 1..n_clusters {
-        interrupt::check(interrupt)?;
-        let total = search.potential().value();
-        for row in &mut drawn {
-            let target = random.part_of(total);
-            let (potentials, grid) = (search.potentials(), search.grid);
-            let term = |row| search.term(&samples, row);
-            *row = order
-                .find(data, potentials, grid, target, term)?
-                .unwrap_or_else(|| unused(&indices[..c]));
-        }
-        search.evaluate(samples, (&data, &indices[..c]), (&data, &drawn));
-        let best = search.choose(samples, (&data, &drawn));
-        indices[c] = drawn[best];
-        if c + 1 < n_clusters {
-            search.accept(samples, (&data, &indices[c..=c]), (c, best));
+/// Draws starting centers of one problem: as often as is wanted, with one order of the rows.
+pub struct Seeder<'p, 'a, T> {
+    problem: &'p Problem<'a, T>,
+    /// The order of the rows and the bucket of each, once they were needed.
+    ordered: Option<(Order, Vec<u16>)>,
+}
+
+impl<'p, 'a, T: Element> Seeder<'p, 'a, T> {
+    pub(crate) fn new(problem: &'p Problem<'a, T>) -> Self {
+        Self {
+            problem,
+            ordered: None,
         }
     }
-    Ok(seeds(&data, indices))
+
+    /// As [`kmeans_plusplus`]; seeds do not depend on what was drawn before.
+    ///
+    /// # Errors
+    /// As [`kmeans_plusplus`].
+    pub fn kmeans_plusplus(
+        &mut self,
+        n_clusters: usize,
+        seed: u64,
+        n_local_trials: Option<usize>,
+        interrupt: &mut Interrupt<'_>,
+    ) -> Result<Seeds<T>> {
+        let Problem {
+            data,
+            weights,
+            scale,
+            pool,
+            params,
+        } = self.problem;
+        let (data, weights) = (*data, *weights);
+        check_clusters(&data, n_clusters)?;
+        let trials = checked_trials(n_local_trials, n_clusters)?;
+        check_number(n_clusters, data.n_columns())?;
+        let mut random = Random::new(seed);
+        let (order, buckets) = match &mut self.ordered {
+            Some(ordered) => ordered,
+            none => none.insert(Order::new(data, pool)?),
+        };
+        let mut indices = try_vec("the seeds", n_clusters, 0)?;
+        let mut drawn = try_vec("the trials", trials, 0)?;
+        indices[0] = first_row((order, data), (buckets, weights), scale, &mut random)?;
+        let shape = (n_clusters, trials);
+        let mut search = Search::new(&data, scale, order.n_buckets(), shape, (pool, params.isa))?;
+        let samples = Samples {
+            data,
+            weights,
+            buckets,
+            pool,
+        };
+        search.start(samples, (&data, &indices[..1]));
+        for c in 1..n_clusters {
+            interrupt::check(interrupt)?;
+            let total = search.potential().value();
+            for row in &mut drawn {
+                let target = random.part_of(total);
+                let (potentials, grid) = (search.potentials(), search.grid);
+                let term = |row| search.term(&samples, row);
+                *row = order
+                    .find(data, potentials, grid, target, term)?
+                    .unwrap_or_else(|| unused(&indices[..c]));
+            }
+            search.evaluate(samples, (&data, &indices[..c]), (&data, &drawn));
+            let best = search.choose(samples, (&data, &drawn));
+            indices[c] = drawn[best];
+            if c + 1 < n_clusters {
+                search.accept(samples, (&data, &indices[c..=c]), (c, best));
+            }
+        }
+        Ok(seeds(&data, indices))
+    }
 }
 
 /// Refuses more centers than labels can tell apart.
@@ -679,17 +700,17 @@ impl<T: Element> Worker<T> {
 /// A row drawn by weight.
 pub(crate) fn first_row<D: Ordered>(
     (order, data): (&mut Order, D),
-    weights: Option<&[f64]>,
+    (buckets, weights): (&[u16], Option<&[f64]>),
     scale: &Scale,
     random: &mut Random,
 ) -> Result<usize> {
-    let n = order.buckets().len();
+    let n = data.n_rows();
     let Some(weights) = weights else {
         return order.nth(data, random.below(n));
     };
     let grid = Grid::new(scale.max_weight, scale.n_rows);
     let mut sums = try_vec("the weights", order.n_buckets(), ExactSum::default())?;
-    for (&bucket, &weight) in order.buckets().iter().zip(weights) {
+    for (&bucket, &weight) in buckets.iter().zip(weights) {
         sums[usize::from(bucket)].add(grid, weight);
     }
     let target = random.part_of(total(&sums).value());

@@ -26,16 +26,16 @@ pub(super) fn spread<T: Element, I: Index>(
 ) -> Result<Vec<usize>> {
     let trials = checked_trials(n_local_trials, n_clusters)?;
     let mut random = Random::new(seed);
-    let mut order = Order::new(&problem.data, &problem.pool)?;
+    let (mut order, buckets) = Order::new(&problem.data, &problem.pool)?;
     let mut indices = try_vec("the seeds", n_clusters, 0)?;
     let mut drawn = try_vec("the trials", trials, 0)?;
     indices[0] = first_row(
         (&mut order, &problem.data),
-        problem.weights,
+        (&buckets, problem.weights),
         &problem.scale,
         &mut random,
     )?;
-    let mut search = Search::new(problem, order, trials)?;
+    let mut search = Search::new(problem, (order, buckets), trials)?;
     search.add(indices[0]);
     for c in 1..n_clusters {
         interrupt::check(interrupt)?;
@@ -59,6 +59,8 @@ struct Search<'p, 'a, T, I> {
     /// Squared distance of each row to the nearest center so far.
     nearest: Vec<f64>,
     order: Order,
+    /// The bucket of each row in it.
+    buckets: Vec<u16>,
     /// Σ weight · distance of each bucket of the order.
     potentials: Vec<ExactSum>,
     /// The rows that scores are with.
@@ -76,7 +78,11 @@ struct Worker {
 }
 
 impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
-    fn new(problem: &'p SparseProblem<'a, T, I>, order: Order, trials: usize) -> Result<Self> {
+    fn new(
+        problem: &'p SparseProblem<'a, T, I>,
+        (order, buckets): (Order, Vec<u16>),
+        trials: usize,
+    ) -> Result<Self> {
         let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
         let cost = cost(problem.data.per_row(), 4 * trials);
         let what = "the potentials";
@@ -97,6 +103,7 @@ impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
             across: Across::new(problem.params.isa, trials, d)?,
             workers: (0..threads).map(worker).collect::<Result<_>>()?,
             order,
+            buckets,
         })
     }
 
@@ -115,7 +122,7 @@ impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
     /// Takes a row as a center.
     fn add(&mut self, center: usize) {
         self.load(&[center]);
-        let (piece, across, buckets) = (self.piece(), &self.across, self.order.buckets());
+        let (piece, across, buckets) = (self.piece(), &self.across, &self.buckets);
         let (data, grid, weights) = (&self.problem.data, self.grid, self.problem.weights);
         self.problem.pool.for_each(
             self.nearest.chunks_mut(piece).enumerate(),

@@ -17,6 +17,10 @@ unsafe impl Number for u16 {}
 
 /// So many zeros, or `None` instead of an abort. Their pages are found and cleared by the threads that first write to them,
 /// side by side: to write zeros here would take one thread that time.
+#[expect(
+    clippy::same_length_and_capacity,
+    reason = "there is room for just so many"
+)]
 pub(crate) fn zeros<T: Number>(len: usize) -> Option<Vec<T>> {
     let layout = Layout::array::<T>(len).ok()?;
     if layout.size() == 0 {

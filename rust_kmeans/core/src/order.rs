@@ -76,6 +76,8 @@ pub(crate) struct Order {
     listed: Vec<u16>,
     /// For each piece where each bucket begins among them, and where the last one ends.
     starts: Vec<u16>,
+    /// How many rows each bucket has.
+    sizes: Vec<usize>,
     /// The rows of a bucket in order, once they were asked for.
     sorted: Vec<Option<Vec<usize>>>,
 }
@@ -107,6 +109,7 @@ impl Order {
             piece,
             listed: try_zeros(WHAT, n)?,
             starts: try_vec(WHAT, n.div_ceil(piece) * (n_buckets + 1), 0)?,
+            sizes: try_vec(WHAT, n_buckets, 0)?,
             sorted: try_vec(WHAT, n_buckets, None)?,
         };
         let mut buckets = try_zeros(WHAT, n)?;
@@ -130,6 +133,12 @@ impl Order {
                 list(buckets, listed, starts);
             },
         );
+        for starts in order.starts.chunks(n_buckets + 1) {
+            let ends = starts[1..].iter().zip(starts);
+            for (size, (&end, &start)) in order.sizes.iter_mut().zip(ends) {
+                *size += usize::from(end - start);
+            }
+        }
         Ok((order, buckets))
     }
 
@@ -140,13 +149,12 @@ impl Order {
 
     /// The row at a place of the order, which is less than the number of rows.
     pub(crate) fn nth<D: Ordered>(&mut self, data: D, place: usize) -> Result<usize> {
-        let mut before = 0;
-        let mut bucket = 0;
-        while before + self.size(bucket) <= place {
-            before += self.size(bucket);
+        let (mut bucket, mut place) = (0, place);
+        while self.sizes[bucket] <= place {
+            place -= self.sizes[bucket];
             bucket += 1;
         }
-        Ok(self.in_bucket(data, bucket)?[place - before])
+        Ok(self.in_bucket(data, bucket)?[place])
     }
 
     /// The first row up to which the terms, not negative, sum to more than `target`; `sums` are those of the buckets.
@@ -182,7 +190,7 @@ impl Order {
     /// The rows of a bucket in order.
     pub(crate) fn in_bucket<D: Ordered>(&mut self, data: D, bucket: usize) -> Result<&[usize]> {
         if self.sorted[bucket].is_none() {
-            let mut rows = try_vec(WHAT, self.size(bucket), 0)?;
+            let mut rows = try_vec(WHAT, self.sizes[bucket], 0)?;
             self.collect(bucket, &mut rows);
             Sorter::new(data, rows.len())?.sort((data, &self.factors), &mut rows);
             self.sorted[bucket] = Some(rows);
@@ -198,15 +206,15 @@ impl Order {
     /// All rows in order.
     pub(crate) fn into_rows<D: Ordered>(self, data: D, pool: &Pool) -> Result<Vec<usize>> {
         let (n, d) = (data.n_rows(), data.n_columns());
-        let sizes = || (0..self.n_buckets).map(|bucket| self.size(bucket));
         let threads = pool.useful_threads(n, d * 2 + 256);
+        let largest = self.sizes.iter().copied().max().unwrap_or(0);
         let mut sorters = Vec::with_capacity(threads);
         for _ in 0..threads {
-            sorters.push(Sorter::new(data, sizes().max().unwrap_or(0))?);
+            sorters.push(Sorter::new(data, largest)?);
         }
         let mut rows = try_vec(WHAT, n, 0)?;
         let mut rest = rows.as_mut_slice();
-        let buckets = sizes().map(|size| {
+        let buckets = self.sizes.iter().map(|&size| {
             let (bucket, after) = std::mem::take(&mut rest).split_at_mut(size);
             rest = after;
             bucket
@@ -231,10 +239,6 @@ impl Order {
             .map(move |(listed, starts)| {
                 &listed[usize::from(starts[bucket])..usize::from(starts[bucket + 1])]
             })
-    }
-
-    fn size(&self, bucket: usize) -> usize {
-        self.parts(bucket).map(<[u16]>::len).sum()
     }
 
     /// Writes the rows of a bucket, as many as there is room for, in the order of the data.

@@ -157,34 +157,71 @@ impl Order {
         Ok(self.in_bucket(data, bucket)?[place])
     }
 
-    /// The first row up to which the terms, not negative, sum to more than `target`; `sums` are those of the buckets.
-    /// Prefix sums are exact and rounding is monotone, so the answer does not depend on the buckets.
+    /// For each target the first row up to which the terms, not negative, sum to more than it; `sums` are those of the
+    /// buckets. Prefix sums are exact and rounding is monotone, so the answer does not depend on the buckets.
     pub(crate) fn find<D: Ordered>(
         &mut self,
-        data: D,
-        sums: &[ExactSum],
-        grid: Grid,
-        target: f64,
+        (data, pool): (D, &Pool),
+        (sums, grid): (&[ExactSum], Grid),
+        targets: &[f64],
         term: impl Fn(usize) -> f64,
-    ) -> Result<Option<usize>> {
-        let mut prefix = ExactSum::default();
-        let bucket = sums.iter().position(|&sum| {
-            let mut through = prefix;
-            through.merge(sum);
-            let found = through.value() > target;
-            if !found {
-                prefix = through;
-            }
-            found
+    ) -> Result<Vec<Option<usize>>> {
+        let mut places = Vec::with_capacity(targets.len());
+        for &target in targets {
+            let mut prefix = ExactSum::default();
+            let bucket = sums.iter().position(|&sum| {
+                let mut through = prefix;
+                through.merge(sum);
+                let found = through.value() > target;
+                if !found {
+                    prefix = through;
+                }
+                found
+            });
+            places.push(bucket.map(|bucket| (bucket, prefix)));
+        }
+        let buckets: Vec<_> = places.iter().flatten().map(|&(bucket, _)| bucket).collect();
+        self.sort(data, buckets, pool)?;
+        let found = places.into_iter().zip(targets).map(|(place, &target)| {
+            let (bucket, mut prefix) = place?;
+            let rows = self.sorted[bucket].iter().flatten();
+            rows.copied().find(|&row| {
+                prefix.add(grid, term(row));
+                prefix.value() > target
+            })
         });
-        let Some(bucket) = bucket else {
-            return Ok(None);
-        };
-        let rows = self.in_bucket(data, bucket)?;
-        Ok(rows.iter().copied().find(|&row| {
-            prefix.add(grid, term(row));
-            prefix.value() > target
-        }))
+        Ok(found.collect())
+    }
+
+    /// Sorts those of some buckets that were not yet, side by side.
+    fn sort<D: Ordered>(&mut self, data: D, mut buckets: Vec<usize>, pool: &Pool) -> Result<()> {
+        /// Operations it takes to fetch a row from anywhere and to sort it, about.
+        const COST: usize = 6_000;
+        buckets.retain(|&bucket| self.sorted[bucket].is_none());
+        buckets.sort_unstable();
+        buckets.dedup();
+        let sizes = buckets.iter().map(|&bucket| self.sizes[bucket]);
+        let threads = pool
+            .useful_threads(sizes.clone().sum(), COST)
+            .min(buckets.len());
+        let largest = sizes.clone().max().unwrap_or(0);
+        let mut sorters = Vec::with_capacity(threads);
+        for _ in 0..threads {
+            sorters.push(Sorter::new(data, largest)?);
+        }
+        let mut sorted = Vec::with_capacity(buckets.len());
+        for size in sizes {
+            sorted.push(try_vec(WHAT, size, 0)?);
+        }
+        let pairs = buckets.iter().zip(&mut sorted);
+        pool.for_each(pairs, &mut sorters, |sorter, (&bucket, rows)| {
+            self.collect(bucket, rows);
+            sorter.sort((data, &self.factors), rows);
+        });
+        for (bucket, rows) in buckets.into_iter().zip(sorted) {
+            self.sorted[bucket] = Some(rows);
+        }
+        Ok(())
     }
 
     /// The rows of a bucket in order.

@@ -107,7 +107,8 @@ impl<'p, 'a, T: Element> Seeder<'p, 'a, T> {
         };
         let mut indices = try_vec("the seeds", n_clusters, 0)?;
         let mut drawn = try_vec("the trials", trials, 0)?;
-        indices[0] = first_row((order, data), (buckets, weights), scale, &mut random)?;
+        let mut targets = try_vec("the trials", trials, 0.0)?;
+        indices[0] = first_row((order, data, pool), (buckets, weights), scale, &mut random)?;
         let shape = (n_clusters, trials);
         let mut search = Search::new(&data, scale, order.n_buckets(), shape, (pool, params.isa))?;
         let samples = Samples {
@@ -120,13 +121,13 @@ impl<'p, 'a, T: Element> Seeder<'p, 'a, T> {
         for c in 1..n_clusters {
             interrupt::check(interrupt)?;
             let total = search.potential().value();
-            for row in &mut drawn {
-                let target = random.part_of(total);
-                let (potentials, grid) = (search.potentials(), search.grid);
-                let term = |row| search.term(&samples, row);
-                *row = order
-                    .find(data, potentials, grid, target, term)?
-                    .unwrap_or_else(|| unused(&indices[..c]));
+            targets.fill_with(|| random.part_of(total));
+            let sums = (search.potentials(), search.grid);
+            let found = order.find((data, pool), sums, &targets, |row| {
+                search.term(&samples, row)
+            })?;
+            for (row, found) in drawn.iter_mut().zip(found) {
+                *row = found.unwrap_or_else(|| unused(&indices[..c]));
             }
             search.evaluate(samples, (&data, &indices[..c]), (&data, &drawn));
             let best = search.choose(samples, (&data, &drawn));
@@ -699,7 +700,7 @@ impl<T: Element> Worker<T> {
 
 /// A row drawn by weight.
 pub(crate) fn first_row<D: Ordered>(
-    (order, data): (&mut Order, D),
+    (order, data, pool): (&mut Order, D, &Pool),
     (buckets, weights): (&[u16], Option<&[f64]>),
     scale: &Scale,
     random: &mut Random,
@@ -714,8 +715,8 @@ pub(crate) fn first_row<D: Ordered>(
         sums[usize::from(bucket)].add(grid, weight);
     }
     let target = random.part_of(total(&sums).value());
-    let found = order.find(data, &sums, grid, target, |row| weights[row])?;
-    Ok(found.unwrap_or(n - 1))
+    let found = order.find((data, pool), (&sums, grid), &[target], |row| weights[row])?;
+    Ok(found[0].unwrap_or(n - 1))
 }
 
 /// What sums change by where samples get another distance: the new term less the old one, which is exact.

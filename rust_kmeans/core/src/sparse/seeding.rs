@@ -29,8 +29,9 @@ pub(super) fn spread<T: Element, I: Index>(
     let (mut order, buckets) = Order::new(&problem.data, &problem.pool)?;
     let mut indices = try_vec("the seeds", n_clusters, 0)?;
     let mut drawn = try_vec("the trials", trials, 0)?;
+    let mut targets = try_vec("the trials", trials, 0.0)?;
     indices[0] = first_row(
-        (&mut order, &problem.data),
+        (&mut order, &problem.data, &problem.pool),
         (&buckets, problem.weights),
         &problem.scale,
         &mut random,
@@ -40,11 +41,9 @@ pub(super) fn spread<T: Element, I: Index>(
     for c in 1..n_clusters {
         interrupt::check(interrupt)?;
         let potential = total(&search.potentials).value();
-        for row in &mut drawn {
-            let target = random.part_of(potential);
-            *row = search
-                .row_at(target)?
-                .unwrap_or_else(|| unused(&indices[..c]));
+        targets.fill_with(|| random.part_of(potential));
+        for (row, found) in drawn.iter_mut().zip(search.rows_at(&targets)?) {
+            *row = found.unwrap_or_else(|| unused(&indices[..c]));
         }
         indices[c] = search.best(&drawn);
         search.add(indices[c]);
@@ -193,14 +192,16 @@ impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
         drawn[best.1]
     }
 
-    /// The first row, in order, up to which the potential sums to more than `target`.
-    fn row_at(&mut self, target: f64) -> Result<Option<usize>> {
+    /// For each target the first row, in order, up to which the potential sums to more than it.
+    fn rows_at(&mut self, targets: &[f64]) -> Result<Vec<Option<usize>>> {
         let (nearest, weights) = (&self.nearest, self.problem.weights);
-        let data = &self.problem.data;
-        self.order
-            .find(data, &self.potentials, self.grid, target, |row| {
-                nearest[row] * weights.map_or(1.0, |weights| weights[row])
-            })
+        let (data, pool) = (&self.problem.data, &self.problem.pool);
+        self.order.find(
+            (data, pool),
+            (&self.potentials, self.grid),
+            targets,
+            |row| nearest[row] * weights.map_or(1.0, |weights| weights[row]),
+        )
     }
 }
 

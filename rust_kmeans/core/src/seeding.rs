@@ -571,9 +571,12 @@ impl<T: Element> Worker<T> {
         data: (&Rows<'_, T>, Option<&[f64]>),
         (candidates, reach): (&Candidates<T>, &[f64]),
     ) {
-        /// Rows in reach from which on a block is read as it lies.
-        const MANY: u32 = 32;
+        /// Bytes of a row from which on it takes longer to read some in vain than to gather many.
+        const WIDE: usize = 256;
         let rows = data.0;
+        let is_wide = rows.n_columns() * size_of::<T>() >= WIDE;
+        // Rows in reach from which on a block is read as it lies.
+        let many = if is_wide { 48 } else { 32 };
         self.listed.clear();
         let mut first = 0;
         while first < piece.labels.len() {
@@ -583,7 +586,7 @@ impl<T: Element> Worker<T> {
                 &piece.negated[first..end],
                 reach,
             );
-            if near.count_ones() >= MANY {
+            if near.count_ones() >= many {
                 self.block(
                     piece,
                     data.1,

@@ -90,13 +90,12 @@ enum TypedStart<'a, T> {
 /// Data that were read, dense or sparse.
 pub(crate) trait Solver<T: Element> {
     fn mean_variance(&self) -> Result<f64>;
+    /// Starting centers, each by some way, a number of clusters and a seed.
     fn draw(
         &self,
-        init: Init,
-        n_clusters: usize,
-        seed: u64,
+        draws: &[(Init, usize, u64)],
         interrupt: &mut Interrupt<'_>,
-    ) -> Result<Seeds<T>>;
+    ) -> Result<Vec<Seeds<T>>>;
     fn lloyd_many(
         &self,
         starts: &[Vec<ArrayView2<'_, T>>],
@@ -122,16 +121,16 @@ impl<T: Element> Solver<T> for Problem<'_, T> {
 
     fn draw(
         &self,
-        init: Init,
-        n_clusters: usize,
-        seed: u64,
+        draws: &[(Init, usize, u64)],
         interrupt: &mut Interrupt<'_>,
-    ) -> Result<Seeds<T>> {
-        match init {
-            Init::Plusplus => self.kmeans_plusplus(n_clusters, seed, None, interrupt),
+    ) -> Result<Vec<Seeds<T>>> {
+        let mut seeder = self.seeder();
+        let draws = draws.iter().map(|&(init, n_clusters, seed)| match init {
+            Init::Plusplus => seeder.kmeans_plusplus(n_clusters, seed, None, interrupt),
             Init::Parallel => self.kmeans_parallel(n_clusters, seed, interrupt),
             Init::Random => self.random_rows(n_clusters, seed),
-        }
+        });
+        draws.collect()
     }
 
     fn lloyd_many(
@@ -167,12 +166,10 @@ impl<T: Element, I: Index> Solver<T> for SparseProblem<'_, T, I> {
 
     fn draw(
         &self,
-        init: Init,
-        n_clusters: usize,
-        seed: u64,
+        draws: &[(Init, usize, u64)],
         interrupt: &mut Interrupt<'_>,
-    ) -> Result<Seeds<T>> {
-        match init {
+    ) -> Result<Vec<Seeds<T>>> {
+        let draws = draws.iter().map(|&(init, n_clusters, seed)| match init {
             Init::Plusplus => self.kmeans_plusplus(n_clusters, seed, None, interrupt),
             Init::Parallel => Err(core::Error::Parameter {
                 name: "init",
@@ -180,7 +177,8 @@ impl<T: Element, I: Index> Solver<T> for SparseProblem<'_, T, I> {
                 rule: "it takes dense data, for sparse data use k-means++",
             }),
             Init::Random => self.random_rows(n_clusters, seed),
-        }
+        });
+        draws.collect()
     }
 
     fn lloyd_many(
@@ -271,22 +269,23 @@ fn solve<T: Element, P: Solver<T>>(
     } else {
         0.0
     };
-    let drawn: Vec<Vec<_>> = starts
+    let draws: Vec<_> = starts
         .iter()
-        .map(|start| match start {
+        .flat_map(|start| match start {
             TypedStart::Drawn(init, n_clusters, seeds) => seeds
                 .iter()
-                .map(|&seed| problem.draw(*init, *n_clusters, seed, interrupt))
+                .map(|&seed| (*init, *n_clusters, seed))
                 .collect(),
-            TypedStart::Given(_) => Ok(Vec::new()),
+            TypedStart::Given(_) => Vec::new(),
         })
-        .collect::<Result<_>>()?;
-    let centers: Vec<_> = starts
+        .collect();
+    let drawn = problem.draw(&draws, interrupt)?;
+    let mut views = drawn.iter().map(|seeds| seeds.centers.view());
+    let centers: Vec<Vec<_>> = starts
         .iter()
-        .zip(&drawn)
-        .map(|(start, drawn)| match start {
+        .map(|start| match start {
             TypedStart::Given(centers) => centers.clone(),
-            TypedStart::Drawn(..) => drawn.iter().map(|seeds| seeds.centers.view()).collect(),
+            TypedStart::Drawn(_, _, seeds) => views.by_ref().take(seeds.len()).collect(),
         })
         .collect();
     problem.lloyd_many(&centers, tol, interrupt)

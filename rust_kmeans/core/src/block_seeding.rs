@@ -92,12 +92,12 @@ impl<T: Element> BlockSearch<T> {
                 reason: "it is too long, or its heights do not ascend",
             });
         }
-        let mut order = Order::parted(data, splits, pool)?;
+        let (order, buckets) = Order::parted(data, splits, pool)?;
         let n_buckets = order.n_buckets();
         let most = (n_clusters, trials);
         Ok(Self {
             search: Search::new(&data, scale, n_buckets, most, (pool, isa.check()?))?,
-            buckets: order.take_buckets(),
+            buckets,
             order,
             weight_grid: Grid::new(scale.max_weight, scale.n_rows),
             grid: scale.distance_grid(&[]),
@@ -140,10 +140,10 @@ impl<T: Element> BlockSearch<T> {
             buckets: &self.buckets,
             pool,
         };
-        let mut scratch = try_vec("a row", data.n_columns(), 0.0)?;
         let rows = self.order.in_bucket(data, bucket)?.to_vec();
+        let heights = self.order.heights(data, &rows)?;
         let mut levels: Vec<Level> = Vec::new();
-        for (place, row) in rows.into_iter().enumerate() {
+        for (place, (row, height)) in rows.into_iter().zip(heights).enumerate() {
             let (grid, term) = if self.centers.is_empty() {
                 let weight = weights.map_or(1.0, |weights| weights[row]);
                 (self.weight_grid, weight)
@@ -161,7 +161,7 @@ impl<T: Element> BlockSearch<T> {
                     row,
                     place,
                     count: 1,
-                    height: self.order.height(data, row, &mut scratch),
+                    height,
                     term: sum,
                 }),
             }

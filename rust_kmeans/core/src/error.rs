@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::memory::{Number, zeros};
+
 /// The result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -154,4 +156,12 @@ pub(crate) fn try_vec<T: Clone>(what: &'static str, len: usize, value: T) -> Res
     })?;
     vec.resize(len, value);
     Ok(vec)
+}
+
+/// A vector of `len` zeros, or [`Error::Memory`]: for many, which threads then fill.
+pub(crate) fn try_zeros<T: Number>(what: &'static str, len: usize) -> Result<Vec<T>> {
+    zeros(len).ok_or(Error::Memory {
+        what,
+        bytes: len.saturating_mul(size_of::<T>()),
+    })
 }

@@ -37,6 +37,7 @@ mod history;
 mod interrupt;
 mod kernel;
 mod lloyd;
+mod memory;
 mod minibatch;
 mod order;
 mod oversampling;
@@ -76,7 +77,7 @@ pub use problem::Problem;
 pub use random::Random;
 pub use sampler::Sampler;
 pub use scale::Scale;
-pub use seeding::{Seeds, kmeans_plusplus, random_rows};
+pub use seeding::{Seeder, Seeds, kmeans_plusplus, random_rows};
 pub use sparse::{
     Csr, Index, SparseProblem, sparse_inertia, sparse_minibatch_step, sparse_predict,
 };

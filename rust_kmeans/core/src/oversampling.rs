@@ -14,7 +14,7 @@ use crate::pool::{Pool, rows_per_piece};
 use crate::problem::Problem;
 use crate::random::Random;
 use crate::scale::Scale;
-use crate::seeding::{Seeds, check_clusters, seeds, spread};
+use crate::seeding::{Seeds, check_clusters, seeds};
 use crate::view::Rows;
 
 /// Rounds of drawing: the number with which Bahmani et al. reach the quality of k-means++ in all their experiments.
@@ -95,7 +95,7 @@ pub(crate) fn oversample<T: Element>(
         .filter(|&(_, weight)| weight > 0.0)
         .unzip();
     if rows.len() < n_clusters {
-        return spread(problem, n_clusters, seed, None, interrupt);
+        return problem.kmeans_plusplus(n_clusters, seed, None, interrupt);
     }
     let candidates = data.as_array().select(Axis(0), &rows);
     let chosen = choose_seeds(
@@ -132,7 +132,8 @@ pub fn choose_seeds<T: Element>(
     params.max_iter = JUDGING;
     let problem = Problem::new(candidates, n_clusters, Some(weights), &params)?;
     let mut random = Random::new(seed);
-    let mut best = problem.kmeans_plusplus(n_clusters, random.bits(), None, interrupt)?;
+    let mut seeder = problem.seeder();
+    let mut best = seeder.kmeans_plusplus(n_clusters, random.bits(), None, interrupt)?;
     if affordable < 2 {
         return Ok(best);
     }
@@ -144,7 +145,7 @@ pub fn choose_seeds<T: Element>(
     };
     let mut least = judge(&best, interrupt)?;
     for _ in 1..affordable.min(CHOICES) {
-        let other = problem.kmeans_plusplus(n_clusters, random.bits(), None, interrupt)?;
+        let other = seeder.kmeans_plusplus(n_clusters, random.bits(), None, interrupt)?;
         let inertia = judge(&other, interrupt)?;
         if inertia < least {
             (best, least) = (other, inertia);

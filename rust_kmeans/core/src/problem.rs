@@ -12,7 +12,7 @@ use crate::params::ValidParams;
 use crate::pool::{Pool, cost};
 use crate::sampler::Sampler;
 use crate::scale::Scale;
-use crate::seeding::{Seeds, random_rows, spread};
+use crate::seeding::{Seeder, Seeds, random_rows};
 use crate::variance::variance_within;
 use crate::view::Rows;
 
@@ -63,6 +63,12 @@ impl<'a, T: Element> Problem<'a, T> {
         variance_within(self.data, &self.scale, &self.pool)
     }
 
+    /// For several draws of starting centers: the rows are brought into order once.
+    #[must_use]
+    pub fn seeder(&self) -> Seeder<'_, 'a, T> {
+        Seeder::new(self)
+    }
+
     /// As [`crate::kmeans_plusplus`].
     ///
     /// # Errors
@@ -74,7 +80,8 @@ impl<'a, T: Element> Problem<'a, T> {
         n_local_trials: Option<usize>,
         interrupt: &mut Interrupt<'_>,
     ) -> Result<Seeds<T>> {
-        spread(self, n_clusters, seed, n_local_trials, interrupt)
+        self.seeder()
+            .kmeans_plusplus(n_clusters, seed, n_local_trials, interrupt)
     }
 
     /// As [`crate::kmeans_parallel`].

@@ -29,7 +29,8 @@ impl Sampler {
         scale: &Scale,
         pool: &Pool,
     ) -> Result<Self> {
-        let rows = Order::new(data, pool)?.into_rows(data, pool)?;
+        let (order, _) = Order::new(data, pool)?;
+        let rows = order.into_rows(data, pool)?;
         let Some(weights) = weights else {
             return Ok(Self {
                 n_samples: rows.len(),

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use ndarray::Array2;
 
 use crate::element::Element;
-use crate::error::{Error, Result, try_vec};
+use crate::error::{Error, Result, try_vec, try_zeros};
 use crate::exact_sum::{ExactSum, Grid};
 use crate::interrupt::{self, Interrupt};
 use crate::kernel::{BLOCK, Candidates, Closer, Isa, ones, slack};
@@ -15,7 +15,7 @@ use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
 use crate::random::Random;
 use crate::scale::Scale;
-use crate::view::{Rows, Source};
+use crate::view::{Rows, Source, prefetch};
 
 /// More trials than help: memory grows with them as with centers.
 const MAX_TRIALS: usize = 1024;
@@ -63,59 +63,81 @@ pub fn kmeans_plusplus<T: Element>(
     )
 }
 
-/// [`kmeans_plusplus`] on a problem.
-pub(crate) fn spread<T: Element>(
-    problem: &Problem<'_, T>,
-    n_clusters: usize,
-    seed: u64,
-    n_local_trials: Option<usize>,
-    interrupt: &mut Interrupt<'_>,
-) -> Result<Seeds<T>> {
-    let Problem {
-        data,
-        weights,
-        scale,
-        pool,
-        params,
-    } = problem;
-    let (data, weights) = (*data, *weights);
-    check_clusters(&data, n_clusters)?;
-    let trials = checked_trials(n_local_trials, n_clusters)?;
-    check_number(n_clusters, data.n_columns())?;
-    let mut random = Random::new(seed);
-    let mut order = Order::new(data, pool)?;
-    let mut indices = try_vec("the seeds", n_clusters, 0)?;
-    let mut drawn = try_vec("the trials", trials, 0)?;
-    indices[0] = first_row((&mut order, data), weights, scale, &mut random)?;
-    let shape = (n_clusters, trials);
-    let mut search = Search::new(&data, scale, order.n_buckets(), shape, (pool, params.isa))?;
-    let buckets = order.take_buckets();
-    let samples = Samples {
-        data,
-        weights,
-        buckets: &buckets,
-        pool,
-    };
-    search.start(samples, (&data, &indices[..1]));
-    for c in 1..n_clusters {
-        interrupt::check(interrupt)?;
-        let total = search.potential().value();
-        for row in &mut drawn {
-            let target = random.part_of(total);
-            let (potentials, grid) = (search.potentials(), search.grid);
-            let term = |row| search.term(&samples, row);
-            *row = order
-                .find(data, potentials, grid, target, term)?
-                .unwrap_or_else(|| unused(&indices[..c]));
-        }
-        search.evaluate(samples, (&data, &indices[..c]), (&data, &drawn));
-        let best = search.choose(samples, (&data, &drawn));
-        indices[c] = drawn[best];
-        if c + 1 < n_clusters {
-            search.accept(samples, (&data, &indices[c..=c]), (c, best));
+/// Draws starting centers of one problem: as often as is wanted, with one order of the rows.
+pub struct Seeder<'p, 'a, T> {
+    problem: &'p Problem<'a, T>,
+    /// The order of the rows and the bucket of each, once they were needed.
+    ordered: Option<(Order, Vec<u16>)>,
+}
+
+impl<'p, 'a, T: Element> Seeder<'p, 'a, T> {
+    pub(crate) fn new(problem: &'p Problem<'a, T>) -> Self {
+        Self {
+            problem,
+            ordered: None,
         }
     }
-    Ok(seeds(&data, indices))
+
+    /// As [`kmeans_plusplus`]; seeds do not depend on what was drawn before.
+    ///
+    /// # Errors
+    /// As [`kmeans_plusplus`].
+    pub fn kmeans_plusplus(
+        &mut self,
+        n_clusters: usize,
+        seed: u64,
+        n_local_trials: Option<usize>,
+        interrupt: &mut Interrupt<'_>,
+    ) -> Result<Seeds<T>> {
+        let Problem {
+            data,
+            weights,
+            scale,
+            pool,
+            params,
+        } = self.problem;
+        let (data, weights) = (*data, *weights);
+        check_clusters(&data, n_clusters)?;
+        let trials = checked_trials(n_local_trials, n_clusters)?;
+        check_number(n_clusters, data.n_columns())?;
+        let mut random = Random::new(seed);
+        let (order, buckets) = match &mut self.ordered {
+            Some(ordered) => ordered,
+            none => none.insert(Order::new(data, pool)?),
+        };
+        let mut indices = try_vec("the seeds", n_clusters, 0)?;
+        let mut drawn = try_vec("the trials", trials, 0)?;
+        let mut targets = try_vec("the trials", trials, 0.0)?;
+        indices[0] = first_row((order, data, pool), (buckets, weights), scale, &mut random)?;
+        let shape = (n_clusters, trials);
+        let mut search = Search::new(&data, scale, order.n_buckets(), shape, (pool, params.isa))?;
+        let samples = Samples {
+            data,
+            weights,
+            buckets,
+            pool,
+        };
+        search.start(samples, (&data, &indices[..1]));
+        for c in 1..n_clusters {
+            interrupt::check(interrupt)?;
+            let total = search.potential().value();
+            targets.fill_with(|| random.part_of(total));
+            let sums = (search.potentials(), search.grid);
+            let found = order.find((data, pool), sums, &targets, |row| {
+                search.term(&samples, row)
+            })?;
+            for (row, found) in drawn.iter_mut().zip(found) {
+                *row = found.unwrap_or_else(|| unused(&indices[..c]));
+            }
+            search.evaluate(samples, (&data, &indices[..c]), (&data, &drawn));
+            let best = search.choose(samples, (&data, &drawn));
+            indices[c] = drawn[best];
+            if c + 1 < n_clusters {
+                search.accept(samples, (&data, &indices[c..=c]), (c, best));
+            }
+        }
+        Ok(seeds(&data, indices))
+    }
 }
 
 /// Refuses more centers than labels can tell apart.
@@ -250,6 +272,13 @@ struct Piece<'p> {
     nearer: &'p mut [u64],
 }
 
+/// What is known of the rows that one thread works on at a time.
+struct Known<'p> {
+    first: usize,
+    negated: &'p mut [f64],
+    labels: &'p mut [i32],
+}
+
 impl<T: Element> Search<T> {
     /// For the rows of `data`, a part of those of `scale`, and an order of so many buckets.
     pub(crate) fn new(
@@ -274,8 +303,8 @@ impl<T: Element> Search<T> {
         Ok(Self {
             grid: scale.distance_grid(&[]),
             workers: (0..threads).map(worker).collect::<Result<_>>()?,
-            negated: try_vec(what, n, 0.0)?,
-            labels: try_vec(what, n, 0)?,
+            negated: try_zeros(what, n)?,
+            labels: try_zeros(what, n)?,
             potentials: try_vec(what, buckets, none)?,
             nearer: try_vec(what, n.div_ceil(BLOCK).saturating_mul(trials), 0)?,
             trials,
@@ -465,46 +494,26 @@ impl<T: Element> Search<T> {
             &mut self.workers,
             |worker, (at, ((negated, labels), nearer))| {
                 let first = at * length;
-                let Worker {
-                    closer,
-                    listed,
-                    change,
-                    potentials,
-                } = worker;
-                let mut compare = |listed: &mut Vec<usize>| {
-                    closer.dense.compute(&data.listed(listed, &[]), center);
-                    for (&row, &distance) in listed.iter().zip(&closer.dense.out[0].0) {
-                        let nearest = &mut negated[row - first];
-                        if distance >= -*nearest {
-                            continue;
-                        }
-                        let weight = samples.weight(row);
-                        let sum = match label {
-                            Some(_) => &mut potentials[usize::from(buckets[row])],
-                            None => &mut *change,
-                        };
-                        sum.subtract(grid, -*nearest * weight);
-                        sum.add(grid, distance * weight);
-                        if let Some(label) = label {
-                            *nearest = -distance;
-                            labels[row - first] = label;
-                        }
-                    }
-                    listed.clear();
+                let mut known = Known {
+                    first,
+                    negated,
+                    labels,
                 };
-                listed.clear();
+                worker.listed.clear();
                 for (block, nearer) in nearer.chunks_exact(trials).enumerate() {
                     for i in ones(nearer[trial]) {
                         let row = first + block * BLOCK + i;
                         data.prefetch(row);
-                        listed.push(row);
-                        if listed.len() == BLOCK {
-                            compare(listed);
+                        prefetch((&raw const known.negated[row - first]).cast());
+                        prefetch((&raw const buckets[row]).cast());
+                        worker.listed.push(row);
+                        if worker.listed.len() == BLOCK {
+                            worker.settle(&mut known, &samples, (center, grid), label);
                         }
                     }
                 }
-                if !listed.is_empty() {
-                    compare(listed);
+                if !worker.listed.is_empty() {
+                    worker.settle(&mut known, &samples, (center, grid), label);
                 }
             },
         );
@@ -562,9 +571,12 @@ impl<T: Element> Worker<T> {
         data: (&Rows<'_, T>, Option<&[f64]>),
         (candidates, reach): (&Candidates<T>, &[f64]),
     ) {
-        /// Rows in reach from which on a block is read as it lies.
-        const MANY: u32 = 32;
+        /// Bytes of a row from which on it takes longer to read some in vain than to gather many.
+        const WIDE: usize = 256;
         let rows = data.0;
+        let is_wide = rows.n_columns() * size_of::<T>() >= WIDE;
+        // Rows in reach from which on a block is read as it lies.
+        let many = if is_wide { 48 } else { 32 };
         self.listed.clear();
         let mut first = 0;
         while first < piece.labels.len() {
@@ -574,7 +586,7 @@ impl<T: Element> Worker<T> {
                 &piece.negated[first..end],
                 reach,
             );
-            if near.count_ones() >= MANY {
+            if near.count_ones() >= many {
                 self.block(
                     piece,
                     data.1,
@@ -595,6 +607,42 @@ impl<T: Element> Worker<T> {
         if !self.listed.is_empty() {
             self.block_listed(piece, data, candidates);
         }
+    }
+
+    /// Computes the float64 distances of the rows listed to a center, and takes in what follows.
+    fn settle(
+        &mut self,
+        known: &mut Known<'_>,
+        samples: &Samples<'_, '_, T>,
+        (center, grid): (&[f64], Grid),
+        label: Option<i32>,
+    ) {
+        let dense = &mut self.closer.dense;
+        dense.compute(&samples.data.listed(&self.listed, &[]), center);
+        let distances = &dense.out[0].0;
+        let (mut nearest, mut weights) = ([0.0; BLOCK], [1.0; BLOCK]);
+        for (nearest, &row) in nearest.iter_mut().zip(&self.listed) {
+            *nearest = -known.negated[row - known.first];
+        }
+        if samples.weights.is_some() {
+            for (weight, &row) in weights.iter_mut().zip(&self.listed) {
+                *weight = samples.weight(row);
+            }
+        }
+        let changes = changes(grid, (&nearest, distances), &weights);
+        for (i, &row) in self.listed.iter().enumerate() {
+            if distances[i] >= nearest[i] {
+                continue;
+            }
+            let Some(label) = label else {
+                self.change.merge(changes[i]);
+                continue;
+            };
+            self.potentials[usize::from(samples.buckets[row])].merge(changes[i]);
+            known.negated[row - known.first] = -distances[i];
+            known.labels[row - known.first] = label;
+        }
+        self.listed.clear();
     }
 
     fn block_listed(
@@ -620,13 +668,18 @@ impl<T: Element> Worker<T> {
         let closer = &mut self.closer;
         let count = source.len();
         let samples = &mut closer.samples;
-        for (i, nearest) in samples.nearest.0.iter_mut().enumerate() {
-            *nearest = if i < count {
-                -piece.negated[source.index(i) - piece.first]
-            } else {
-                0.0
-            };
+        let (nearest, beyond) = samples.nearest.0.split_at_mut(count);
+        if source.down().is_some() {
+            let first = source.index(0) - piece.first;
+            for (nearest, negated) in nearest.iter_mut().zip(&piece.negated[first..]) {
+                *nearest = -negated;
+            }
+        } else {
+            for (i, nearest) in nearest.iter_mut().enumerate() {
+                *nearest = -piece.negated[source.index(i) - piece.first];
+            }
         }
+        beyond.fill(0.0);
         if let Some(weights) = weights {
             for (i, weight) in samples.weights.0.iter_mut().enumerate().take(count) {
                 *weight = weights[source.index(i)];
@@ -650,23 +703,39 @@ impl<T: Element> Worker<T> {
 
 /// A row drawn by weight.
 pub(crate) fn first_row<D: Ordered>(
-    (order, data): (&mut Order, D),
-    weights: Option<&[f64]>,
+    (order, data, pool): (&mut Order, D, &Pool),
+    (buckets, weights): (&[u16], Option<&[f64]>),
     scale: &Scale,
     random: &mut Random,
 ) -> Result<usize> {
-    let n = order.buckets().len();
+    let n = data.n_rows();
     let Some(weights) = weights else {
         return order.nth(data, random.below(n));
     };
     let grid = Grid::new(scale.max_weight, scale.n_rows);
     let mut sums = try_vec("the weights", order.n_buckets(), ExactSum::default())?;
-    for (&bucket, &weight) in order.buckets().iter().zip(weights) {
+    for (&bucket, &weight) in buckets.iter().zip(weights) {
         sums[usize::from(bucket)].add(grid, weight);
     }
     let target = random.part_of(total(&sums).value());
-    let found = order.find(data, &sums, grid, target, |row| weights[row])?;
-    Ok(found.unwrap_or(n - 1))
+    let found = order.find((data, pool), (&sums, grid), &[target], |row| weights[row])?;
+    Ok(found[0].unwrap_or(n - 1))
+}
+
+/// What sums change by where samples get another distance: the new term less the old one, which is exact.
+fn changes(
+    grid: Grid,
+    (nearest, distances): (&[f64; BLOCK], &[f64; BLOCK]),
+    weights: &[f64; BLOCK],
+) -> [ExactSum; BLOCK] {
+    std::array::from_fn(|i| {
+        let (old_high, old_low) = grid.split(nearest[i] * weights[i]);
+        let (high, low) = grid.split(distances[i] * weights[i]);
+        ExactSum {
+            high: high - old_high,
+            low: low - old_low,
+        }
+    })
 }
 
 /// The sum of all.

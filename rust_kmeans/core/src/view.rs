@@ -108,7 +108,7 @@ impl<'a, T: Element> Rows<'a, T> {
         self.data[[row, column]].into()
     }
 
-    /// Asks for the first elements of a row, which will be read soon.
+    /// Asks for the first elements of a row, which will be read soon: two lines of the cache, or no more than it lies in.
     #[inline]
     pub(crate) fn prefetch(&self, row: usize) {
         let start = self
@@ -117,7 +117,7 @@ impl<'a, T: Element> Rows<'a, T> {
             .wrapping_offset(row.cast_signed() * self.data.strides()[0])
             .cast::<u8>();
         prefetch(start);
-        prefetch(start.wrapping_add(64));
+        prefetch(start.wrapping_add((self.n_columns() * size_of::<T>() - 1).min(64)));
     }
 
     /// At most `most` rows from row `first` on.

@@ -2,16 +2,16 @@
 
 use std::arch::x86_64::{
     __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _mm_storeu_ps, _mm256_loadu_si256,
-    _mm256_min_epu32, _mm256_set1_epi32, _mm256_storeu_pd, _mm512_add_pd, _mm512_add_ps,
-    _mm512_castpd_ps, _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps512_ps128,
-    _mm512_cmp_pd_mask, _mm512_cmp_ps_mask, _mm512_cvtepu32_epi64, _mm512_fnmadd_pd,
-    _mm512_fnmadd_ps, _mm512_i32gather_pd, _mm512_i32gather_ps, _mm512_loadu_pd, _mm512_loadu_ps,
+    _mm256_min_epu32, _mm256_set1_epi32, _mm256_storeu_pd, _mm256_storeu_si256, _mm512_add_pd,
+    _mm512_add_ps, _mm512_castpd_ps, _mm512_castpd512_pd256, _mm512_castps_pd,
+    _mm512_castps512_ps128, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask, _mm512_cvtepu32_epi64,
+    _mm512_fnmadd_pd, _mm512_fnmadd_ps, _mm512_i32gather_ps, _mm512_loadu_pd, _mm512_loadu_ps,
     _mm512_loadu_si512, _mm512_mask_blend_pd, _mm512_mask_blend_ps, _mm512_maskz_loadu_pd,
     _mm512_maskz_loadu_ps, _mm512_max_pd, _mm512_max_ps, _mm512_min_epu32, _mm512_min_pd,
     _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_permutex2var_pd, _mm512_permutex2var_ps,
-    _mm512_set1_epi32, _mm512_set1_pd, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_f64x2,
-    _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_pd, _mm512_sub_ps, _mm512_unpackhi_pd,
-    _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    _mm512_set1_epi32, _mm512_set1_pd, _mm512_set1_ps, _mm512_setr_pd, _mm512_shuffle_f32x4,
+    _mm512_shuffle_f64x2, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_pd, _mm512_sub_ps,
+    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 use super::lanes::{Lanes, LanesOf};
@@ -538,8 +538,14 @@ unsafe fn doubtful_f64(labels: &[i32; BLOCK], margins: &[f64; BLOCK], table: &[f
         let drift = if small {
             _mm512_permutex2var_pd(low, _mm512_cvtepu32_epi64(index), high)
         } else {
-            // SAFETY: no index is greater than that of the last entry.
-            unsafe { _mm512_i32gather_pd::<8>(index, table.as_ptr()) }
+            let mut places = [0_u32; WIDTH];
+            // SAFETY: there is room for all places, none of which is greater than that of the last entry.
+            unsafe {
+                _mm256_storeu_si256(places.as_mut_ptr().cast(), index);
+                let [a, b, c, d, e, f, g, h] =
+                    places.map(|place| *table.get_unchecked(place as usize));
+                _mm512_setr_pd(a, b, c, d, e, f, g, h)
+            }
         };
         sure |= u64::from(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(drift, margin)) << lane;
     }

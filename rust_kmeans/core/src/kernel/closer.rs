@@ -37,6 +37,8 @@ use crate::view::{Rows, Source};
 
 /// Candidates whose scores are in registers at a time, at most.
 const MOST: usize = 5;
+/// Parts of a sum over samples.
+const LANES: usize = 8;
 
 /// A few candidates, laid out for the kernel, and what does not change during a seeding.
 #[derive(Debug)]
@@ -180,7 +182,7 @@ fn members(group: usize, count: usize) -> (usize, usize) {
 /// At most one block of samples, whichever rows they are.
 #[derive(Debug)]
 pub(crate) struct Samples {
-    /// Squared distance of each to its nearest center.
+    /// Squared distance of each to its nearest center; 0 beyond the last sample.
     pub(crate) nearest: Line<f64>,
     /// Their weights.
     pub(crate) weights: Line<f64>,
@@ -193,11 +195,12 @@ struct Gains {
     /// Of each candidate the negative of half its gain, in parts.
     parts: Vec<[f64; WIDEST]>,
     count: f64,
-    /// Weights, weighted squares of the samples, and distances to their nearest centers, weighted and not.
-    weight: f64,
-    squares: f64,
-    nearest: f64,
-    unweighted: f64,
+    /// Weights, weighted squares of the samples, and distances to their nearest centers, weighted and not: in parts, since
+    /// one sum would wait for itself at every sample.
+    weight: [f64; LANES],
+    squares: [f64; LANES],
+    nearest: [f64; LANES],
+    unweighted: [f64; LANES],
 }
 
 /// Room for one block and what came out of it, one for each thread.
@@ -212,6 +215,34 @@ pub(crate) struct Closer<T> {
     limits: Line<T>,
     even: Line<T>,
     weights: Line<T>,
+}
+
+impl Gains {
+    /// Takes the first `count` samples of a block in, given the negatives of their squares.
+    #[inline(always)]
+    fn add<T: Element>(&mut self, samples: &Samples, negated: &Line<T>, count: usize) {
+        let mut cut;
+        let weights = if count == BLOCK {
+            &samples.weights.0
+        } else {
+            cut = samples.weights.0;
+            cut[count..].fill(0.0);
+            &cut
+        };
+        let (weights, _) = weights.as_chunks::<LANES>();
+        let (nearest, _) = samples.nearest.0.as_chunks::<LANES>();
+        let (negated, _) = negated.0.as_chunks::<LANES>();
+        for ((weights, nearest), negated) in weights.iter().zip(nearest).zip(negated) {
+            for i in 0..LANES {
+                let square: f64 = negated[i].into();
+                self.weight[i] += weights[i];
+                self.squares[i] -= weights[i] * square;
+                self.nearest[i] += weights[i] * nearest[i];
+                self.unweighted[i] += nearest[i];
+            }
+        }
+        self.count += count as f64;
+    }
 }
 
 impl<T: Element> Closer<T> {
@@ -253,10 +284,13 @@ impl<T: Element> Closer<T> {
         let gains = &self.gains;
         let gain = -2.0 * gains.parts[candidate].iter().sum::<f64>();
         let (gamma, underflow) = candidates.error;
-        let size = gains.squares + candidates.squares[candidate] * gains.weight;
+        let [weight, squares, nearest, unweighted] =
+            [gains.weight, gains.squares, gains.nearest, gains.unweighted]
+                .map(|parts| parts.iter().sum::<f64>());
+        let size = squares + candidates.squares[candidate] * weight;
         let rounding = 32.0 * T::UNIT + f64::EPSILON * gains.count;
-        let error = 1.01 * (4.0 * gamma * size + rounding * gains.nearest)
-            + 4.0 * (underflow * gains.weight + T::TINY * (gains.count + gains.unweighted));
+        let error = 1.01 * (4.0 * gamma * size + rounding * nearest)
+            + 4.0 * (underflow * weight + T::TINY * (gains.count + unweighted));
         (gain.is_finite() && error.is_finite()).then_some((gain - error, gain + error))
     }
 
@@ -345,14 +379,7 @@ unsafe fn compare<V: Lanes, const M: usize>(
             let weight = V::Elem::from_f64(work.samples.weights.0[i]);
             work.weights.0[i] = if i < count { weight } else { zero };
         }
-        for i in 0..count {
-            let weight = work.samples.weights.0[i];
-            work.gains.weight += weight;
-            work.gains.squares -= weight * negated.0[i].into();
-            work.gains.nearest += weight * work.samples.nearest.0[i];
-            work.gains.unweighted += work.samples.nearest.0[i];
-        }
-        work.gains.count += count as f64;
+        work.gains.add(&work.samples, &negated, count);
         for group in 0..groups(k) {
             let (first, size) = members(group, k);
             let mut lane = 0;

@@ -147,6 +147,7 @@ mod avx512;
 mod closer;
 mod generic;
 mod grouped;
+mod heights;
 pub(crate) mod lanes;
 mod margin;
 #[cfg(target_arch = "aarch64")]
@@ -156,6 +157,7 @@ mod whole;
 
 pub(crate) use closer::{Candidates, Closer, ones};
 pub(crate) use grouped::{Grouped, Screened, groups_for};
+pub(crate) use heights::{Heights, PARTS};
 use margin::MarginBound;
 pub(crate) use margin::slack;
 

@@ -10,7 +10,8 @@ use crate::element::Element;
 use crate::error::{Result, try_vec};
 use crate::exact_sum::{ExactSum, Grid};
 use crate::interrupt::{self, Interrupt};
-use crate::order::{LANES, Order, Ordered};
+use crate::kernel::PARTS;
+use crate::order::{Batch, Order, Ordered};
 use crate::pool::{cost, rows_per_piece};
 use crate::random::Random;
 use crate::seeding::{checked_trials, first_row, total, unused};
@@ -25,25 +26,24 @@ pub(super) fn spread<T: Element, I: Index>(
 ) -> Result<Vec<usize>> {
     let trials = checked_trials(n_local_trials, n_clusters)?;
     let mut random = Random::new(seed);
-    let mut order = Order::new(&problem.data, &problem.pool)?;
+    let (mut order, buckets) = Order::new(&problem.data, &problem.pool)?;
     let mut indices = try_vec("the seeds", n_clusters, 0)?;
     let mut drawn = try_vec("the trials", trials, 0)?;
+    let mut targets = try_vec("the trials", trials, 0.0)?;
     indices[0] = first_row(
-        (&mut order, &problem.data),
-        problem.weights,
+        (&mut order, &problem.data, &problem.pool),
+        (&buckets, problem.weights),
         &problem.scale,
         &mut random,
     )?;
-    let mut search = Search::new(problem, order, trials)?;
+    let mut search = Search::new(problem, (order, buckets), trials)?;
     search.add(indices[0]);
     for c in 1..n_clusters {
         interrupt::check(interrupt)?;
         let potential = total(&search.potentials).value();
-        for row in &mut drawn {
-            let target = random.part_of(potential);
-            *row = search
-                .row_at(target)?
-                .unwrap_or_else(|| unused(&indices[..c]));
+        targets.fill_with(|| random.part_of(potential));
+        for (row, found) in drawn.iter_mut().zip(search.rows_at(&targets)?) {
+            *row = found.unwrap_or_else(|| unused(&indices[..c]));
         }
         indices[c] = search.best(&drawn);
         search.add(indices[c]);
@@ -58,6 +58,8 @@ struct Search<'p, 'a, T, I> {
     /// Squared distance of each row to the nearest center so far.
     nearest: Vec<f64>,
     order: Order,
+    /// The bucket of each row in it.
+    buckets: Vec<u16>,
     /// Σ weight · distance of each bucket of the order.
     potentials: Vec<ExactSum>,
     /// The rows that scores are with.
@@ -75,7 +77,11 @@ struct Worker {
 }
 
 impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
-    fn new(problem: &'p SparseProblem<'a, T, I>, order: Order, trials: usize) -> Result<Self> {
+    fn new(
+        problem: &'p SparseProblem<'a, T, I>,
+        (order, buckets): (Order, Vec<u16>),
+        trials: usize,
+    ) -> Result<Self> {
         let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
         let cost = cost(problem.data.per_row(), 4 * trials);
         let what = "the potentials";
@@ -96,6 +102,7 @@ impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
             across: Across::new(problem.params.isa, trials, d)?,
             workers: (0..threads).map(worker).collect::<Result<_>>()?,
             order,
+            buckets,
         })
     }
 
@@ -114,7 +121,7 @@ impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
     /// Takes a row as a center.
     fn add(&mut self, center: usize) {
         self.load(&[center]);
-        let (piece, across, buckets) = (self.piece(), &self.across, self.order.buckets());
+        let (piece, across, buckets) = (self.piece(), &self.across, &self.buckets);
         let (data, grid, weights) = (&self.problem.data, self.grid, self.problem.weights);
         self.problem.pool.for_each(
             self.nearest.chunks_mut(piece).enumerate(),
@@ -185,18 +192,22 @@ impl<'p, 'a, T: Element, I: Index> Search<'p, 'a, T, I> {
         drawn[best.1]
     }
 
-    /// The first row, in order, up to which the potential sums to more than `target`.
-    fn row_at(&mut self, target: f64) -> Result<Option<usize>> {
+    /// For each target the first row, in order, up to which the potential sums to more than it.
+    fn rows_at(&mut self, targets: &[f64]) -> Result<Vec<Option<usize>>> {
         let (nearest, weights) = (&self.nearest, self.problem.weights);
-        let data = &self.problem.data;
-        self.order
-            .find(data, &self.potentials, self.grid, target, |row| {
-                nearest[row] * weights.map_or(1.0, |weights| weights[row])
-            })
+        let (data, pool) = (&self.problem.data, &self.problem.pool);
+        self.order.find(
+            (data, pool),
+            (&self.potentials, self.grid),
+            targets,
+            |row| nearest[row] * weights.map_or(1.0, |weights| weights[row]),
+        )
     }
 }
 
 impl<T: Element, I: Index> Ordered for &Csr<'_, T, I> {
+    type Scratch = ();
+
     fn n_rows(&self) -> usize {
         Csr::n_rows(self)
     }
@@ -205,12 +216,18 @@ impl<T: Element, I: Index> Ordered for &Csr<'_, T, I> {
         Csr::n_columns(self)
     }
 
-    fn height(&self, row: usize, factors: &[f64], _: &mut [f64]) -> f64 {
-        let mut lanes = [0.0; LANES];
-        for (column, value) in self.row(row) {
-            lanes[column % LANES] += value * factors[column];
+    fn scratch(&self) -> Result<Self::Scratch> {
+        Ok(())
+    }
+
+    fn heights(&self, batch: Batch<'_>, factors: &[f64], (): &mut (), out: &mut [f64]) {
+        for (i, out) in out.iter_mut().enumerate() {
+            let mut parts = [0.0; PARTS];
+            for (column, value) in self.row(batch.row(i)) {
+                parts[column % PARTS] += value * factors[column];
+            }
+            *out = parts.iter().fold(0.0, |sum, part| sum + part);
         }
-        lanes.iter().fold(0.0, |sum, lane| sum + lane)
     }
 
     fn compare(&self, row: usize, other: usize) -> Ordering {

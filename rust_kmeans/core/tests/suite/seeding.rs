@@ -5,8 +5,8 @@ use ndarray::Array2;
 use proptest::prelude::*;
 use rust_kmeans_core::exact_sum::{ExactSum, Grid};
 use rust_kmeans_core::{
-    Element, Error, Isa, Pool, Random, Rows, Scale, kmeans_parallel, kmeans_plusplus, lloyd,
-    squared_distance,
+    Element, Error, Isa, Pool, Problem, Random, Rows, Scale, kmeans_parallel, kmeans_plusplus,
+    lloyd, squared_distance,
 };
 
 /// The rows in order of the sums of their features times fixed factors from 1 to 2, equal ones by their values.
@@ -197,6 +197,25 @@ fn pruned_seeds_of_many_rows_and_many_clusters_are_those_of_all_float64_distance
         check(&hard::<f64>(kind, 1_500, 3, 5), 300, None, 10, 3);
     }
     check(&hard::<f32>(0, 400, 400, 6), 20, None, 11, 6);
+    // More rows than 16 bits tell apart.
+    check(&hard::<f32>(0, 70_000, 2, 7), 5, None, 12, 2);
+}
+
+#[test]
+fn seeds_do_not_depend_on_what_was_drawn_before() {
+    let data = common::blobs::<f32>(20_000, 3, 10, 15);
+    let weights: Vec<_> = (0..20_000_u32).map(|i| f64::from(i % 5)).collect();
+    let params = common::params(None, 2, 1);
+    for weights in [None, Some(weights.as_slice())] {
+        let rows = Rows::new(data.view());
+        let problem = Problem::new(rows, 12, weights, &params).expect("valid input");
+        let mut seeder = problem.seeder();
+        for (k, seed) in [(12, 1), (1, 2), (30, 3), (12, 1)] {
+            let go_on = &mut common::go_on();
+            let alone = kmeans_plusplus(rows, k, weights, seed, None, &params, go_on);
+            assert_eq!(seeder.kmeans_plusplus(k, seed, None, go_on), alone);
+        }
+    }
 }
 
 /// The centers of greedy k-means++, in order.

@@ -21,6 +21,9 @@ FIRST_GUESS_SECONDS = 2.5
 #: First guess of a fit nothing is known of, in seconds for each sample, feature and cluster: between the
 #: fastest and the slowest implementation of a 2-core machine at 1e6 samples.
 FIRST_GUESS_RATE = 1e-8
+#: What more work costs at most in those units, as with the slowest implementation at 1e6 samples. Small fits
+#: take longer than their work says, and only show what they take at least.
+SLOWEST_RATE = 2.5e-7
 STYLES = {
     "ok": "green",
     "skipped": "yellow",
@@ -34,8 +37,8 @@ STYLES = {
 class Estimate:
     """Time left of a run, learned from what has been measured so far.
 
-    A measurement costs its implementation's overhead plus its fit; a fit not seen yet is scaled from the
-    largest one seen of the same implementation by n·d·k.
+    A measurement costs its implementation's overhead plus its fit: of one not seen yet, what the next larger
+    fit of the same implementation took, or else the largest one, and more for each n·d·k more.
     """
 
     def __init__(self) -> None:
@@ -63,11 +66,11 @@ class Estimate:
         work = spec.n_samples * spec.n_features * spec.n_clusters
         if not fits:
             return overhead + work * FIRST_GUESS_RATE
-        nearest = work if work in fits or not work else max(fits)
-        if nearest not in fits:
-            nearest = max(fits)
-        scale = max(1.0, work / nearest) if work else 1.0
-        return overhead + statistics.median(fits[nearest]) * scale
+        larger = [seen for seen in fits if seen >= work]
+        nearest = min(larger) if larger else max(fits)
+        fit = statistics.median(fits[nearest])
+        more = max(0, work - nearest) * min(fit / max(nearest, 1), SLOWEST_RATE)
+        return overhead + fit + more
 
 
 class Terminal:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from harness.record import Row
-from harness.terminal import Estimate, format_seconds, print_csv_paths, print_tables
+from harness.terminal import SLOWEST_RATE, Estimate, format_seconds, print_csv_paths, print_tables
 from tests.plans import plan_of
 from tests.test_record import ROW
 
@@ -72,19 +72,40 @@ def test_times_carry_their_unit(seconds: float | None, text: str) -> None:
     assert format_seconds(seconds) == text
 
 
-def test_the_time_left_scales_a_fit_with_the_work() -> None:
+@pytest.mark.parametrize(("rate", "more"), [(1e-8, 1e-8), (1.0, SLOWEST_RATE)])
+def test_the_time_left_grows_with_the_work_but_not_as_small_fits_do(rate: float, more: float) -> None:
     small, large = plan_of(("honest",)).measurements()
     estimate = Estimate()
-    work = small.scenario.dataset
+    work, most = (
+        one.scenario.dataset.n_samples * one.scenario.dataset.n_features * one.scenario.dataset.n_clusters
+        for one in (small, large)
+    )
+    data = small.scenario.dataset
     measured = replace(
         ROW,
         implementation="honest",
-        fit_seconds=1.0,
-        n_samples=work.n_samples,
-        n_features=work.n_features,
-        n_clusters=work.n_clusters,
+        fit_seconds=rate * work,
+        n_samples=data.n_samples,
+        n_features=data.n_features,
+        n_clusters=data.n_clusters,
     )
-    estimate.learn(measured, wall_seconds=1.5)
-    assert estimate.seconds_left([small]) == pytest.approx(1.5)
-    assert estimate.seconds_left([large]) == pytest.approx(2.5)
+    estimate.learn(measured, wall_seconds=rate * work + 0.5)
+    assert estimate.seconds_left([small]) == pytest.approx(rate * work + 0.5)
+    assert estimate.seconds_left([large]) == pytest.approx(rate * work + 0.5 + more * (most - work))
     assert estimate.seconds_left([]) == 0
+
+
+def test_a_fit_smaller_than_one_measured_is_expected_to_take_no_longer() -> None:
+    small, large = plan_of(("honest",)).measurements()
+    estimate = Estimate()
+    data = large.scenario.dataset
+    measured = replace(
+        ROW,
+        implementation="honest",
+        fit_seconds=2.0,
+        n_samples=data.n_samples,
+        n_features=data.n_features,
+        n_clusters=data.n_clusters,
+    )
+    estimate.learn(measured, wall_seconds=2.5)
+    assert estimate.seconds_left([small]) == estimate.seconds_left([large]) == pytest.approx(2.5)

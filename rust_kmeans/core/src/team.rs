@@ -140,8 +140,11 @@ impl Team {
 
     /// Lets the threads go.
     pub(crate) fn dismiss(&self) {
-        self.lock().dismissed = true;
+        let mut state = self.lock();
+        state.dismissed = true;
+        // Under the lock: a thread that is about to sleep has looked before, or will see it.
         self.calls.fetch_add(1, Ordering::Release);
+        drop(state);
         self.begun.notify_all();
     }
 
@@ -320,8 +323,9 @@ mod tests {
     }
 
     #[test]
-    fn dismissed_threads_end_asleep_or_awake() {
-        for rest in [Duration::ZERO, 3 * AWAKE] {
+    fn dismissed_threads_end_asleep_awake_or_just_falling_asleep() {
+        let around = (0..200).map(|i| AWAKE / 2 + AWAKE * i / 200);
+        for rest in [Duration::ZERO, 3 * AWAKE].into_iter().chain(around) {
             let team = Arc::new(Team::default());
             let served = Arc::clone(&team);
             let thread = spawn(move || served.serve(0));

@@ -1,5 +1,7 @@
 //! Fits with any start, of data of any kind, and how results become Python's.
 
+use std::str::FromStr;
+
 use ndarray::{Array2, ArrayView2};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
@@ -34,6 +36,21 @@ pub(crate) enum Init {
     Random,
 }
 
+impl FromStr for Init {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        match name {
+            "k-means++" => Ok(Self::Plusplus),
+            "k-means||" => Ok(Self::Parallel),
+            "random" => Ok(Self::Random),
+            _ => Err(format!(
+                "init={name} is not valid: it must be k-means++, k-means|| or random"
+            )),
+        }
+    }
+}
+
 /// Where the runs of a fit start, of which the best is kept.
 pub(crate) enum Start<'py> {
     Drawn {
@@ -63,18 +80,8 @@ impl<'py> Start<'py> {
             .try_iter()?
             .map(|seed| seed?.extract())
             .collect::<PyResult<Vec<_>>>()?;
-        let init = match &*name {
-            "k-means++" => Init::Plusplus,
-            "k-means||" => Init::Parallel,
-            "random" => Init::Random,
-            _ => {
-                return Err(PyValueError::new_err(format!(
-                    "init={name} is not valid: it must be k-means++, k-means|| or random"
-                )));
-            }
-        };
         Ok(Self::Drawn {
-            init,
+            init: name.parse().map_err(PyValueError::new_err)?,
             n_clusters,
             seeds,
         })

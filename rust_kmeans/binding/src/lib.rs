@@ -14,6 +14,7 @@ mod fits;
 mod functions;
 mod minibatch;
 mod partial;
+mod plain;
 mod run;
 mod sparse;
 mod stream;
@@ -36,6 +37,8 @@ mod _core {
     use super::minibatch::{Sampler, minibatch_fit, minibatch_step, sampler};
     #[pymodule_export]
     use super::partial::{Partial, Scale};
+    #[pymodule_export]
+    use super::plain::plain_fit;
     #[pymodule_export]
     use super::sparse::{
         sparse_fit, sparse_inertia, sparse_kmeans_plusplus, sparse_minibatch_fit,

@@ -32,6 +32,7 @@ __all__ = [
     "minibatch_fit",
     "minibatch_step",
     "next_centers",
+    "plain_fit",
     "predict",
     "random_rows",
     "sampler",
@@ -340,6 +341,19 @@ def fit(
     least, the best is returned. All runs of all starts share each pass over X, bit for bit as one at a time.
     `tol` is relative to the mean variance of the features. `spherical` scales means to unit length. With a
     `watch` runs go one after the other.
+    """
+
+def plain_fit(
+    state: dict[str, Any],
+    X: object,
+    sample_weight: object,
+    seeds_of: Callable[[int | None, int], list[int]],
+    /,
+) -> int | None:
+    """Fit a `KMeans` whose attributes are `state`; return how many clusters have samples.
+
+    None, with nothing done, unless parameters, X and weights are of the plainest types and certainly valid,
+    and nobody watches.
     """
 
 def assign_block(

@@ -28,9 +28,6 @@ Algorithm = Literal["auto", "lloyd", "hamerly", "yinyang", "elkan"]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _INITS = ("k-means++", "k-means||", "random")
 _ALGORITHMS = ("auto", "lloyd", "hamerly", "yinyang", "elkan")
-_LARGEST = sys.float_info.max
-# The objects that nearly all arrays of these types have.
-_FLOAT64, _FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
 # What `fit_stream` may hold of the data to draw starting centers from.
 _SAMPLE_BYTES = 64 << 20
 
@@ -197,6 +194,12 @@ class KMeans(CallbackSupportMixin, CentersMixin):
         TypeError
             For data that are not numbers.
         """
+        # The short way, for samples that are read as they are given; everything else is left to the long one.
+        found = None if self._spherical else _core.plain_fit(self.__dict__, X, sample_weight, seeds_of)
+        if found is not None:
+            if found < self.n_clusters:
+                _warn_of_duplicates([self], [found])
+            return self
         with KeptFeatures(self):
             if is_watched(self):
                 distinct = self._fit_watched(X, y, sample_weight)
@@ -350,48 +353,11 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             for seed in seeds
         ]
 
-    def _has_plain_params(self) -> bool:
-        """Return whether the parameters are of the plainest types and certainly valid.
-
-        scikit-learn's own check takes as long as a fit of a thousand samples; it is left to what this one
-        does not know.
-        """
-        n_clusters, init, n_init, max_iter = self.n_clusters, self.init, self.n_init, self.max_iter
-        tol, random_state, n_threads = self.tol, self.random_state, self.n_threads
-        return (
-            type(n_clusters) is int
-            and n_clusters >= 1
-            and (type(init) is np.ndarray or (type(init) is str and init in _INITS))
-            and (n_init >= 1 if type(n_init) is int else type(n_init) is str and n_init == "auto")
-            and type(max_iter) is int
-            and max_iter >= 1
-            and type(tol) in (int, float)
-            and 0 <= tol <= _LARGEST
-            and type(self.verbose) is int
-            and self.verbose == 0
-            and (random_state is None or (type(random_state) is int and 0 <= random_state < 2**32))
-            and self.copy_x is True
-            and type(self.algorithm) is str
-            and self.algorithm in _ALGORITHMS
-            and (n_threads is None or (type(n_threads) is int and n_threads >= 1))
-        )
-
     def _training_data(self, X: ArrayLike) -> Samples:
         """Return X as the kernel reads it; set the number of features and their names.
 
         The kernel checks that values are finite in a pass it needs anyway, and says where they are not.
         """
-        if (
-            type(X) is np.ndarray
-            and ((dtype := X.dtype) is _FLOAT32 or dtype is _FLOAT64 or dtype in FLOATS)
-            and X.flags.aligned
-            and len(shape := X.shape) == 2
-            and 0 not in shape
-        ):
-            # What scikit-learn's validation, which takes as long as a small fit, would end in.
-            self.n_features_in_ = shape[1]
-            self.__dict__.pop("feature_names_in_", None)
-            return X
         data = validate_data(self, X, accept_sparse="csr", dtype=FLOATS, ensure_all_finite=False)
         return _data.canonical(data)
 
@@ -529,8 +495,7 @@ def _fit_together(
     """
     first = models[0]
     for model in models:
-        if not model._has_plain_params():
-            model._validate_params()
+        model._validate_params()
     data = first._training_data(X)
     for model in models[1:]:
         validate_data(model, X, skip_check_array=True)

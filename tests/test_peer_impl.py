@@ -106,6 +106,17 @@ def test_faiss_keeps_all_samples_unless_it_is_the_default_row(cache: Path) -> No
     assert part.facts["reported_inertia"] < 0.5 * whole.facts["reported_inertia"]
 
 
+@pytest.mark.peers
+def test_scikit_learn_intelex_leaves_nothing_to_compute_when_an_attribute_is_read(cache: Path) -> None:
+    entry = next(entry for entry in PEERS if entry.name == "sklearnex")
+    implementation, data = load(entry.adapter), data_for(entry, cache)
+    if (reason := implementation.available()) is not None:
+        pytest.skip(reason)
+    spec = spec_for(data, "matched")
+    fitted = implementation.fit(implementation.prepare(data.dataset, spec), spec)
+    assert {"cluster_centers_", "labels_", "inertia_", "n_iter_"} <= vars(fitted).keys()
+
+
 def test_what_a_peer_cannot_do_is_known_without_running_it() -> None:
     faiss = next(entry for entry in PEERS if entry.name == "faiss")
     superkmeans = next(entry for entry in PEERS if entry.name == "superkmeans")

@@ -50,8 +50,7 @@ class DaskMLKMeans:
     def fit(self, state: DaskMLState, spec: FitSpec) -> Any:  # noqa: ANN401  # an estimator without types
         """Fit the estimator.
 
-        It has no restarts: its
-        ``n_init`` is passed on to a k-means of the candidates of its seeding.
+        It has no restarts: its ``n_init`` is passed on to a k-means of the candidates of its seeding.
         """
         from dask_ml.cluster import KMeans
 

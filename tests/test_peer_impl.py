@@ -93,8 +93,9 @@ def test_mlpack_uses_the_samples_in_place_and_leaves_them_as_they_are(name: str,
     second = implementation.fit(state, spec)
     np.testing.assert_array_equal(state, before)
     np.testing.assert_array_equal(spec.init, data_for(entry, cache).init)
-    # The start is neither iterated in nor returned: a second fit finds what the first one found.
-    np.testing.assert_array_equal(first.centers, second.centers)
+    # The start is neither iterated in nor returned: a second fit finds what the first one found, but for the
+    # last bits, since elkan's threads add their sums in the order in which they end.
+    np.testing.assert_allclose(first.centers, second.centers, rtol=1e-12)
 
 
 @pytest.mark.peers

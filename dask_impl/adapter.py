@@ -22,15 +22,16 @@ from rust_impl import extension
 if TYPE_CHECKING:
     from distributed import Client
 
+    from rust_kmeans.dask import KMeans
+
 
 @dataclass
 class DaskState:
-    """The persisted array, the cluster it lies on if there is one, and the estimator after a fit."""
+    """The persisted array, and the cluster it lies on if there is one."""
 
     X: Any
     client: Any | None
     n_threads: int
-    estimator: Any = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class DaskKMeans:
         client.run(_warm_up)
         return DaskState(persist_on_workers(X, client), client, spec.n_threads)
 
-    def fit(self, state: DaskState, spec: FitSpec) -> FitResult:
+    def fit(self, state: DaskState, spec: FitSpec) -> KMeans:
         """Fit the estimator; the labels stay with the blocks."""
         from rust_kmeans.dask import KMeans
 
@@ -85,25 +86,27 @@ class DaskKMeans:
         n_threads = None if self.kernel is None else 1
         estimator = KMeans(**parameters, kernel=self.kernel, n_threads=n_threads)
         with _scheduler(state):
-            estimator.fit(state.X)
-        state.estimator = estimator
+            return estimator.fit(state.X)
+
+    def result(self, fitted: KMeans, spec: FitSpec) -> FitResult:
+        """Read the attributes of the fitted estimator."""
         return FitResult(
-            centers=estimator.cluster_centers_,
-            n_iter=estimator.n_iter_,
-            reported_inertia=estimator.inertia_,
+            centers=fitted.cluster_centers_,
+            n_iter=fitted.n_iter_,
+            reported_inertia=fitted.inertia_,
             settings=Settings(
-                init="given" if spec.init is not None else str(estimator.init),
+                init="given" if spec.init is not None else str(fitted.init),
                 n_init=1,
-                max_iter=estimator.max_iter,
-                tol=estimator.tol,
+                max_iter=fitted.max_iter,
+                tol=fitted.tol,
             ),
             isa=extension.isa() if self.kernel is None else None,
         )
 
-    def predict(self, state: DaskState, result: FitResult) -> LabelArray:
+    def predict(self, state: DaskState, fitted: KMeans) -> LabelArray:
         """Assign the samples to the final centers and bring the labels here."""
         with _scheduler(state):
-            return np.asarray(state.estimator.predict(state.X).compute())
+            return np.asarray(fitted.predict(state.X).compute())
 
     def close(self, state: DaskState) -> None:
         """Stop the cluster."""

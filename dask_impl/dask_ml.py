@@ -21,11 +21,10 @@ STRICT_TOL = float(np.nextafter(0.0, 1.0))
 
 @dataclass
 class DaskMLState:
-    """The persisted array and, after a fit, the estimator."""
+    """The persisted array and the core budget."""
 
     X: Any
     n_threads: int
-    estimator: Any = None
 
 
 class DaskMLKMeans:
@@ -48,11 +47,10 @@ class DaskMLKMeans:
         X = dask_array(dataset, spec.n_threads)
         return DaskMLState(X.persist(scheduler="threads", num_workers=spec.n_threads), spec.n_threads)
 
-    def fit(self, state: DaskMLState, spec: FitSpec) -> FitResult:
+    def fit(self, state: DaskMLState, spec: FitSpec) -> Any:  # noqa: ANN401  # an estimator without types
         """Fit the estimator.
 
-        Its objective sums unsquared distances: it is reported, and means nothing. It has no restarts: its
-        ``n_init`` is passed on to a k-means of the candidates of its seeding.
+        It has no restarts: its ``n_init`` is passed on to a k-means of the candidates of its seeding.
         """
         from dask_ml.cluster import KMeans
 
@@ -65,24 +63,29 @@ class DaskMLKMeans:
             parameters["tol"] = max(spec.tol, STRICT_TOL)
         estimator = KMeans(**parameters)
         with dask.config.set(scheduler="threads", num_workers=state.n_threads):
-            estimator.fit(state.X)
-        state.estimator = estimator
+            return estimator.fit(state.X)
+
+    def result(self, fitted: Any, spec: FitSpec) -> FitResult:  # noqa: ANN401  # an estimator without types
+        """Read the attributes of the fitted estimator.
+
+        Its objective sums unsquared distances: it is reported, and means nothing.
+        """
         return FitResult(
-            centers=np.asarray(estimator.cluster_centers_),
-            n_iter=estimator.n_iter_,
-            reported_inertia=estimator.inertia_,
+            centers=np.asarray(fitted.cluster_centers_),
+            n_iter=fitted.n_iter_,
+            reported_inertia=fitted.inertia_,
             settings=Settings(
-                init="given" if spec.init is not None else estimator.init,
+                init="given" if spec.init is not None else fitted.init,
                 n_init=1,
-                max_iter=estimator.max_iter,
-                tol=estimator.tol,
+                max_iter=fitted.max_iter,
+                tol=fitted.tol,
             ),
         )
 
-    def predict(self, state: DaskMLState, result: FitResult) -> LabelArray:
+    def predict(self, state: DaskMLState, fitted: Any) -> LabelArray:  # noqa: ANN401  # without types
         """Assign the samples to the final centers; ``labels_`` is lazy and would take the same work."""
         with dask.config.set(scheduler="threads", num_workers=state.n_threads):
-            return np.asarray(state.estimator.predict(state.X).compute())
+            return np.asarray(fitted.predict(state.X).compute())
 
     def close(self, state: DaskMLState) -> None:
         """Nothing was started."""

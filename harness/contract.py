@@ -13,6 +13,7 @@ from harness.datasets import Dataset
 FloatArray = npt.NDArray[np.floating[Any]]
 LabelArray = npt.NDArray[np.integer[Any]]
 State = TypeVar("State")
+Fitted = TypeVar("Fitted")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit returns.
+    """What a fit found, in the bench's own form.
 
     Parameters
     ----------
@@ -95,8 +96,11 @@ class FitResult:
     algorithm: str | None = None
 
 
-class Implementation(Protocol[State]):
+class Implementation(Protocol[State, Fitted]):
     """One k-means under test, called in this order inside a fresh process.
+
+    ``State`` is what ``prepare`` leaves for the other calls, ``Fitted`` what a user of the library has
+    in hand after a fit.
 
     ``available`` and ``version`` are also called by ``runner.py list``.
     """
@@ -113,11 +117,18 @@ class Implementation(Protocol[State]):
         """Load or convert the data, start a cluster: everything that is not the fit. Timed apart."""
         ...
 
-    def fit(self, state: State, spec: FitSpec) -> FitResult:
-        """Fit once. The only call behind ``fit_seconds``."""
+    def fit(self, state: State, spec: FitSpec) -> Fitted:
+        """Fit once, until its user has the centers. The only call behind ``fit_seconds``."""
         ...
 
-    def predict(self, state: State, result: FitResult) -> LabelArray | None:
+    def result(self, fitted: Fitted, spec: FitSpec) -> FitResult:
+        """Put what the fit found into the bench's form.
+
+        Not timed: it must do nothing that a user of the library would wait for.
+        """
+        ...
+
+    def predict(self, state: State, fitted: Fitted) -> LabelArray | None:
         """Return the labels of the training samples under the final centers, or None if it has no predict.
 
         Timed apart, as ``predict_seconds``.

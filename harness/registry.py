@@ -201,8 +201,8 @@ def select(text: str | None, entries: Sequence[Entry] = ENTRIES) -> tuple[Entry,
     return tuple(by_name[name] for name in parse_names(text, "--implementations", tuple(by_name)))
 
 
-def load(adapter: str) -> Implementation[Any]:
+def load(adapter: str) -> Implementation[Any, Any]:
     """Import an adapter (``module:factory``) and make its implementation."""
     module, _, factory = adapter.partition(":")
-    implementation: Implementation[Any] = getattr(importlib.import_module(module), factory)()
+    implementation: Implementation[Any, Any] = getattr(importlib.import_module(module), factory)()
     return implementation

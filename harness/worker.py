@@ -131,13 +131,14 @@ def run(job: Job, pipe: Pipe) -> None:
     was_reset = memory.reset_high_water_mark()
     pipe.send("fitting", baseline_rss_bytes=memory.tree_rss_bytes(os.getpid()))
     start = perf_counter()
-    result = implementation.fit(state, spec)
+    fitted = implementation.fit(state, spec)
     fit_seconds = perf_counter() - start
     peak_hwm_bytes = memory.high_water_mark_bytes() if was_reset else None
     pipe.send("fitted")
+    result = implementation.result(fitted, spec)
 
     start = perf_counter()
-    labels = implementation.predict(state, result)
+    labels = implementation.predict(state, fitted)
     predict_seconds = perf_counter() - start if labels is not None else None
     # The labels of the fit are what its user gets; predict's stand in where a fit has none.
     if result.labels is not None:
@@ -159,7 +160,7 @@ def run(job: Job, pipe: Pipe) -> None:
     )
 
 
-def _open(adapter: str) -> tuple[Implementation[Any] | None, str | None]:
+def _open(adapter: str) -> tuple[Implementation[Any, Any] | None, str | None]:
     try:
         implementation = registry.load(adapter)
     except ImportError as error:
@@ -167,12 +168,12 @@ def _open(adapter: str) -> tuple[Implementation[Any] | None, str | None]:
     return implementation, implementation.available()
 
 
-def _warm_up(implementation: Implementation[Any], job: Job) -> None:
+def _warm_up(implementation: Implementation[Any, Any], job: Job) -> None:
     rows = min(job.dataset.n_samples, max(WARM_UP_ROWS, job.spec.n_clusters))
     spec = replace(job.spec, max_iter=WARM_UP_ITERATIONS)
     state = implementation.prepare(job.dataset.head(rows, job.folder), spec)
-    result = implementation.fit(state, spec)
-    implementation.predict(state, result)
+    fitted = implementation.fit(state, spec)
+    implementation.predict(state, fitted)
     implementation.close(state)
 
 

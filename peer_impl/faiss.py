@@ -16,14 +16,6 @@ from harness.datasets import Dataset
 ALL_POINTS = 2**31 - 1
 
 
-@dataclass
-class FaissState:
-    """The samples and, after a fit, the clustering."""
-
-    X: FloatArray
-    kmeans: Any = None
-
-
 @dataclass(frozen=True)
 class FaissKMeans:
     """``faiss.Kmeans``: Lloyd's iteration over a brute-force index, in float32.
@@ -53,14 +45,14 @@ class FaissKMeans:
         """Return faiss' version."""
         return importlib.metadata.version("faiss-cpu")
 
-    def prepare(self, dataset: Dataset, spec: FitSpec) -> FaissState:
+    def prepare(self, dataset: Dataset, spec: FitSpec) -> FloatArray:
         """Read the samples and size the thread pool."""
         import faiss
 
         faiss.omp_set_num_threads(spec.n_threads)
-        return FaissState(dataset.load())
+        return dataset.load()
 
-    def fit(self, state: FaissState, spec: FitSpec) -> FitResult:
+    def fit(self, state: FloatArray, spec: FitSpec) -> Any:  # noqa: ANN401  # a class without types
         """Train; what `spec` leaves open stays at faiss' defaults: 25 iterations from random samples."""
         import faiss
 
@@ -68,28 +60,31 @@ class FaissKMeans:
         if not self.subsample:
             parameters |= {"max_points_per_centroid": ALL_POINTS, "min_points_per_centroid": 1}
         given = {name: value for name, value in parameters.items() if value is not None}
-        kmeans: Any = faiss.Kmeans(state.X.shape[1], spec.n_clusters, **given)
-        kmeans.train(state.X, init_centroids=spec.init)
-        state.kmeans = kmeans
+        kmeans: Any = faiss.Kmeans(state.shape[1], spec.n_clusters, **given)
+        kmeans.train(state, init_centroids=spec.init)
+        return kmeans
+
+    def result(self, fitted: Any, spec: FitSpec) -> FitResult:  # noqa: ANN401  # a class without types
+        """Read what the training left."""
         return FitResult(
-            centers=np.asarray(kmeans.centroids),
-            n_iter=len(kmeans.obj),
+            centers=np.asarray(fitted.centroids),
+            n_iter=len(fitted.obj),
             # Of the centers before the last step, and of the subsample where there is one.
-            reported_inertia=float(kmeans.obj[-1]) if len(kmeans.obj) else None,
+            reported_inertia=float(fitted.obj[-1]) if len(fitted.obj) else None,
             settings=Settings(
                 init="random" if spec.init is None else "given",
-                n_init=kmeans.cp.nredo,
-                max_iter=kmeans.cp.niter,
-                tol=kmeans.cp.early_stop_threshold,
+                n_init=fitted.cp.nredo,
+                max_iter=fitted.cp.niter,
+                tol=fitted.cp.early_stop_threshold,
             ),
         )
 
-    def predict(self, state: FaissState, result: FitResult) -> LabelArray:
+    def predict(self, state: FloatArray, fitted: Any) -> LabelArray:  # noqa: ANN401  # a class without types
         """Search the nearest center of every sample."""
-        _, labels = state.kmeans.assign(state.X)
+        _, labels = fitted.assign(state)
         return np.asarray(labels)
 
-    def close(self, state: FaissState) -> None:
+    def close(self, state: FloatArray) -> None:
         """Nothing was started."""
 
 

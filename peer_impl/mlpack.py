@@ -10,13 +10,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.contract import FitResult, FitSpec, LabelArray, Settings
+from harness.contract import FitResult, FitSpec, FloatArray, LabelArray, Settings
 from harness.datasets import Dataset
 
 #: Built into mlpack: it stops when the centers, all together, move less than this (Euclidean norm).
 SHIFT = 1e-5
 #: Its default of ``max_iterations``.
 DEFAULT_ITERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class MlpackFit:
+    """The centers, and the labels as the whole numbers they are."""
+
+    centers: FloatArray
+    labels: LabelArray
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class MlpackKMeans:
         """Read the samples as float64: the type and order in which mlpack uses them without a copy."""
         return np.ascontiguousarray(dataset.load(), dtype=np.float64)
 
-    def fit(self, state: npt.NDArray[np.float64], spec: FitSpec) -> FitResult:
+    def fit(self, state: npt.NDArray[np.float64], spec: FitSpec) -> MlpackFit:
         """Cluster; what `spec` leaves open stays at mlpack's defaults: random samples, 1000 iterations."""
         import mlpack
 
@@ -59,12 +67,11 @@ class MlpackKMeans:
             # mlpack iterates in this very memory and may return it as the centers without owning it: it must
             # be a copy, and outlive the call.
             parameters["initial_centroids"] = np.array(spec.init, dtype=np.float64, order="C")
-        iterations = DEFAULT_ITERATIONS if spec.max_iter is None else spec.max_iter
         found = mlpack.kmeans(
             clusters=spec.n_clusters,
             input_=state,
             algorithm=self.algorithm,
-            max_iterations=iterations,
+            max_iterations=_iterations(spec),
             # Without it the labels come as a column of a copy of the samples.
             labels_only=True,
             copy_all_inputs=False,
@@ -72,17 +79,25 @@ class MlpackKMeans:
             seed=spec.seed + 1,
             **parameters,
         )
+        # The labels come as a column of float64.
+        return MlpackFit(np.array(found["centroid"]), np.asarray(found["output"]).ravel().astype(np.int32))
+
+    def result(self, fitted: MlpackFit, spec: FitSpec) -> FitResult:
+        """Return what the fit found and what it was told."""
         return FitResult(
-            centers=np.array(found["centroid"]),
+            centers=fitted.centers,
             n_iter=None,
             reported_inertia=None,
             settings=Settings(
-                init="random" if spec.init is None else "given", n_init=1, max_iter=iterations, tol=SHIFT
+                init="random" if spec.init is None else "given",
+                n_init=1,
+                max_iter=_iterations(spec),
+                tol=SHIFT,
             ),
-            labels=np.asarray(found["output"]).ravel().astype(np.int32),
+            labels=fitted.labels,
         )
 
-    def predict(self, state: npt.NDArray[np.float64], result: FitResult) -> LabelArray | None:
+    def predict(self, state: npt.NDArray[np.float64], fitted: MlpackFit) -> LabelArray | None:
         """Return None: it has no predict, and its fit yields the labels."""
         return None
 
@@ -103,3 +118,7 @@ def hamerly() -> MlpackKMeans:
 def dualtree() -> MlpackKMeans:
     """Return the registry's ``mlpack-dualtree``."""
     return MlpackKMeans("dualtree")
+
+
+def _iterations(spec: FitSpec) -> int:
+    return DEFAULT_ITERATIONS if spec.max_iter is None else spec.max_iter

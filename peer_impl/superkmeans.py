@@ -23,13 +23,12 @@ LIKE_FOR_LIKE: dict[str, Any] = {
 DEFAULT_ITERATIONS = 10
 
 
-@dataclass
-class SuperKMeansState:
-    """The samples and, after a fit, the model with its centers."""
+@dataclass(frozen=True)
+class SuperKMeansFit:
+    """The trained model, and the centers that training returned."""
 
-    X: FloatArray
-    model: Any = None
-    centers: Any = None
+    model: Any
+    centers: FloatArray
 
 
 @dataclass(frozen=True)
@@ -59,41 +58,43 @@ class SuperKMeansAdapter:
         """Return the library's version."""
         return importlib.metadata.version("superkmeans")
 
-    def prepare(self, dataset: Dataset, spec: FitSpec) -> SuperKMeansState:
+    def prepare(self, dataset: Dataset, spec: FitSpec) -> FloatArray:
         """Read the samples."""
-        return SuperKMeansState(dataset.load())
+        return dataset.load()
 
-    def fit(self, state: SuperKMeansState, spec: FitSpec) -> FitResult:
+    def fit(self, state: FloatArray, spec: FitSpec) -> SuperKMeansFit:
         """Train; a model can be trained once, so that making it is part of the fit."""
         from superkmeans import SuperKMeans
 
-        iterations = DEFAULT_ITERATIONS if spec.max_iter is None else spec.max_iter
-        state.model = SuperKMeans(
+        model: Any = SuperKMeans(
             n_clusters=spec.n_clusters,
-            dimensionality=state.X.shape[1],
-            iters=iterations,
+            dimensionality=state.shape[1],
+            iters=_iterations(spec),
             n_threads=spec.n_threads,
             seed=spec.seed,
             **self.fixed,
         )
-        state.centers = np.asarray(state.model.train(state.X))
-        stats = state.model.iteration_stats
+        return SuperKMeansFit(model, model.train(state))
+
+    def result(self, fitted: SuperKMeansFit, spec: FitSpec) -> FitResult:
+        """Read the model's statistics."""
+        stats = fitted.model.iteration_stats
         # Its two levels run each a number of iterations of its own, and it counts none of them.
-        hierarchical = bool(state.model.hierarchical_)
+        hierarchical = bool(fitted.model.hierarchical_)
         return FitResult(
-            centers=state.centers,
+            centers=fitted.centers,
             n_iter=None if hierarchical else len(stats),
             reported_inertia=float(stats[-1].objective) if stats and not hierarchical else None,
             settings=Settings(
-                init="random", n_init=1, max_iter=None if hierarchical else iterations, tol=None
+                init="random", n_init=1, max_iter=None if hierarchical else _iterations(spec), tol=None
             ),
         )
 
-    def predict(self, state: SuperKMeansState, result: FitResult) -> LabelArray:
+    def predict(self, state: FloatArray, fitted: SuperKMeansFit) -> LabelArray:
         """Assign by brute force, as its documentation tells users to."""
-        return np.asarray(state.model.assign(state.X, state.centers))
+        return np.asarray(fitted.model.assign(state, fitted.centers))
 
-    def close(self, state: SuperKMeansState) -> None:
+    def close(self, state: FloatArray) -> None:
         """Nothing was started."""
 
 
@@ -105,3 +106,7 @@ def superkmeans() -> SuperKMeansAdapter:
 def superkmeans_default() -> SuperKMeansAdapter:
     """Return the registry's ``superkmeans-default``."""
     return SuperKMeansAdapter()
+
+
+def _iterations(spec: FitSpec) -> int:
+    return DEFAULT_ITERATIONS if spec.max_iter is None else spec.max_iter

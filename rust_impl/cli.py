@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.contract import FitResult, FitSpec, Settings
+from harness.contract import FitResult, FitSpec, FloatArray, LabelArray, Settings
 from harness.datasets import Dataset
 from rust_impl.extension import BUILD_COMMAND
 
@@ -41,6 +41,15 @@ class BinaryState:
     def labels(self) -> Path:
         """Where the binary writes the labels."""
         return Path(self.folder.name) / "labels.npy"
+
+
+@dataclass(frozen=True)
+class BinaryFit:
+    """The arrays that the binary wrote, and its report: one JSON object."""
+
+    centers: FloatArray
+    labels: LabelArray
+    report: str
 
 
 class Binary:
@@ -72,7 +81,7 @@ class Binary:
             np.save(init, spec.init)
         return BinaryState(dataset.path, folder, init)
 
-    def fit(self, state: BinaryState, spec: FitSpec) -> FitResult:
+    def fit(self, state: BinaryState, spec: FitSpec) -> BinaryFit:
         """Run the process and read the files it wrote.
 
         Raises
@@ -99,26 +108,34 @@ class Binary:
         if done.returncode != 0:
             message = done.stderr.strip().splitlines()[:1] or ["no message"]
             raise RuntimeError(f"kmeans ended with {done.returncode}: {message[0]}")
-        said = json.loads(done.stdout)
+        return BinaryFit(
+            np.load(state.centers, allow_pickle=False),
+            np.load(state.labels, allow_pickle=False),
+            done.stdout,
+        )
+
+    def result(self, fitted: BinaryFit, spec: FitSpec) -> FitResult:
+        """Read the binary's report."""
+        said = json.loads(fitted.report)
         return FitResult(
-            centers=np.load(state.centers, allow_pickle=False),
+            centers=fitted.centers,
             n_iter=said["n_iter"],
             reported_inertia=said["inertia"],
             settings=Settings(
-                init=DEFAULTS.init if state.init is None else "given",
+                init=DEFAULTS.init if spec.init is None else "given",
                 n_init=1,
                 max_iter=DEFAULTS.max_iter if spec.max_iter is None else spec.max_iter,
                 tol=DEFAULTS.tol if spec.tol is None else spec.tol,
             ),
-            labels=np.load(state.labels, allow_pickle=False),
-            seeding_seconds=said["seeding_seconds"] if state.init is None else None,
+            labels=fitted.labels,
+            seeding_seconds=said["seeding_seconds"] if spec.init is None else None,
             reported_fit_seconds=said["fit_seconds"],
             started_peak_rss_bytes=said["peak_rss_bytes"],
             isa=said["isa"],
             algorithm=said["algorithm"],
         )
 
-    def predict(self, state: BinaryState, result: FitResult) -> None:
+    def predict(self, state: BinaryState, fitted: BinaryFit) -> None:
         """Return None: the binary only fits."""
 
     def close(self, state: BinaryState) -> None:

@@ -17,11 +17,10 @@ from rust_impl import extension
 
 @dataclass
 class EstimatorState:
-    """The samples, the estimator and its instruction set, if it tells."""
+    """The samples and the estimator."""
 
     X: FloatArray
     estimator: Any
-    isa: str | None
 
 
 @dataclass(frozen=True)
@@ -86,26 +85,28 @@ class EstimatorAdapter:
             "n_jobs": spec.n_threads if "n_jobs" in parameters else None,
         }
         estimator.set_params(**{name: value for name, value in given.items() if value is not None})
-        return EstimatorState(dataset.load(), estimator, self.isa())
+        return EstimatorState(dataset.load(), estimator)
 
-    def fit(self, state: EstimatorState, spec: FitSpec) -> FitResult:
-        """Fit the estimator."""
-        estimator = state.estimator
-        estimator.fit(state.X)
+    def fit(self, state: EstimatorState, spec: FitSpec) -> Any:  # noqa: ANN401  # of any library
+        """Fit the estimator; none of them computes an attribute when it is first read."""
+        return state.estimator.fit(state.X)
+
+    def result(self, fitted: Any, spec: FitSpec) -> FitResult:  # noqa: ANN401  # of any library
+        """Read the attributes of the fitted estimator."""
         return FitResult(
-            centers=np.asarray(estimator.cluster_centers_),
-            n_iter=estimator.n_iter_,
-            reported_inertia=estimator.inertia_,
-            settings=_settings(estimator),
-            labels=np.asarray(estimator.labels_),
-            isa=state.isa,
+            centers=np.asarray(fitted.cluster_centers_),
+            n_iter=fitted.n_iter_,
+            reported_inertia=fitted.inertia_,
+            settings=_settings(fitted),
+            labels=np.asarray(fitted.labels_),
+            isa=self.isa(),
             # Ours says what it chose, scikit-learn's KMeans what it was told; MiniBatchKMeans has no choice.
-            algorithm=getattr(estimator, "algorithm_", getattr(estimator, "algorithm", None)),
+            algorithm=getattr(fitted, "algorithm_", getattr(fitted, "algorithm", None)),
         )
 
-    def predict(self, state: EstimatorState, result: FitResult) -> LabelArray:
+    def predict(self, state: EstimatorState, fitted: Any) -> LabelArray:  # noqa: ANN401  # of any library
         """Let the fitted estimator assign the samples."""
-        return np.asarray(state.estimator.predict(state.X))
+        return np.asarray(fitted.predict(state.X))
 
     def close(self, state: EstimatorState) -> None:
         """Nothing was started."""

@@ -23,7 +23,7 @@ THROW_AWAY_ITERATIONS = 3
 
 @dataclass
 class SparkState:
-    """A session with the samples in its cache and, after a fit, the model.
+    """A session with the samples in its cache.
 
     Parameters
     ----------
@@ -33,14 +33,32 @@ class SparkState:
         The samples as a column of vectors, and their numbers; cached on the default track.
     vectors : JavaObject or None
         The cached ``RDD[Vector]`` of the matched track.
-    model : pyspark.ml.clustering.KMeansModel or None
-        What a fit ended with.
     """
 
     session: session.Session
     frame: DataFrame
     vectors: JavaObject | None
-    model: Any = None
+
+
+@dataclass(frozen=True)
+class SparkFit:
+    """What a fit ended with.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (n_clusters, n_features)
+        Final centers, brought here from the JVM.
+    model : pyspark.ml.clustering.KMeansModel
+        The model as Python can use it, on either track.
+    estimator, trained : object
+        What was fitted and what it returned: of ``pyspark.ml`` on the default track, of the JVM's older
+        interface on the matched one.
+    """
+
+    centers: FloatArray
+    model: Any
+    estimator: Any
+    trained: Any
 
 
 class SparkKMeans:
@@ -83,15 +101,40 @@ class SparkKMeans:
             raise
         return state
 
-    def fit(self, state: SparkState, spec: FitSpec) -> FitResult:
+    def fit(self, state: SparkState, spec: FitSpec) -> SparkFit:
         """Cluster the cached samples; what `spec` leaves open stays at Spark's defaults."""
         if spec.init is None:
             return _fit_frame(state, spec)
         return _fit_vectors(state, spec, spec.init)
 
-    def predict(self, state: SparkState, result: FitResult) -> LabelArray:
+    def result(self, fitted: SparkFit, spec: FitSpec) -> FitResult:
+        """Ask the estimator what it used and the model how it went."""
+        estimator, trained = fitted.estimator, fitted.trained
+        if spec.init is None:
+            return FitResult(
+                centers=fitted.centers,
+                n_iter=trained.summary.numIter,
+                reported_inertia=trained.summary.trainingCost,
+                settings=Settings(
+                    init=estimator.getInitMode(),
+                    n_init=1,
+                    max_iter=estimator.getMaxIter(),
+                    tol=estimator.getTol(),
+                ),
+                algorithm=estimator.getSolver(),
+            )
+        return FitResult(
+            centers=fitted.centers,
+            n_iter=trained.numIter(),
+            reported_inertia=trained.trainingCost(),
+            settings=Settings(
+                init="given", n_init=1, max_iter=estimator.getMaxIterations(), tol=estimator.getEpsilon()
+            ),
+        )
+
+    def predict(self, state: SparkState, fitted: SparkFit) -> LabelArray:
         """Assign the samples to the final centers and bring the labels here, in the order of the samples."""
-        labelled = state.model.transform(state.frame).select(tables.ROW, PREDICTION).toArrow()
+        labelled = fitted.model.transform(state.frame).select(tables.ROW, PREDICTION).toArrow()
         labels = np.empty(labelled.num_rows, dtype=np.int32)
         labels[labelled[tables.ROW].to_numpy()] = labelled[PREDICTION].to_numpy()
         return labels
@@ -106,7 +149,7 @@ def spark() -> SparkKMeans:
     return SparkKMeans()
 
 
-def _fit_frame(state: SparkState, spec: FitSpec) -> FitResult:
+def _fit_frame(state: SparkState, spec: FitSpec) -> SparkFit:
     """Fit by the data-frame interface, from its own seeding."""
     from pyspark.ml.clustering import KMeans
 
@@ -116,19 +159,11 @@ def _fit_frame(state: SparkState, spec: FitSpec) -> FitResult:
         seed=spec.seed,
         **{name: value for name, value in given.items() if value is not None},
     )
-    state.model = estimator.fit(state.frame)
-    return FitResult(
-        centers=np.array(state.model.clusterCenters()),
-        n_iter=state.model.summary.numIter,
-        reported_inertia=state.model.summary.trainingCost,
-        settings=Settings(
-            init=estimator.getInitMode(), n_init=1, max_iter=estimator.getMaxIter(), tol=estimator.getTol()
-        ),
-        algorithm=estimator.getSolver(),
-    )
+    model = estimator.fit(state.frame)
+    return SparkFit(np.array(model.clusterCenters()), model, estimator, model)
 
 
-def _fit_vectors(state: SparkState, spec: FitSpec, init: FloatArray) -> FitResult:
+def _fit_vectors(state: SparkState, spec: FitSpec, init: FloatArray) -> SparkFit:
     """Fit by the RDD interface, from given centers."""
     from pyspark.ml.clustering import KMeansModel
 
@@ -147,17 +182,11 @@ def _fit_vectors(state: SparkState, spec: FitSpec, init: FloatArray) -> FitResul
         algorithm = algorithm.setMaxIterations(spec.max_iter)
     if spec.tol is not None:
         algorithm = algorithm.setEpsilon(spec.tol)
-    model = algorithm.run(state.vectors)
+    trained = algorithm.run(state.vectors)
     # The model of the data-frame interface around it is one that Python can use.
-    state.model = KMeansModel(jvm.org.apache.spark.ml.clustering.KMeansModel("kmeans", model))
-    return FitResult(
-        centers=np.array([list(center.toArray()) for center in model.clusterCenters()]),
-        n_iter=model.numIter(),
-        reported_inertia=model.trainingCost(),
-        settings=Settings(
-            init="given", n_init=1, max_iter=algorithm.getMaxIterations(), tol=algorithm.getEpsilon()
-        ),
-    )
+    model = KMeansModel(jvm.org.apache.spark.ml.clustering.KMeansModel("kmeans", trained))
+    centers = np.array([list(center.toArray()) for center in trained.clusterCenters()])
+    return SparkFit(centers, model, algorithm, trained)
 
 
 def _vectors(spark: SparkSession, frame: DataFrame) -> JavaObject:

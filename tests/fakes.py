@@ -34,11 +34,13 @@ class Honest:
     def prepare(self, dataset: Dataset, spec: FitSpec) -> FloatArray:
         return dataset.load()
 
-    def fit(self, state: FloatArray, spec: FitSpec) -> FitResult:
-        centers = state[: spec.n_clusters].copy() if spec.init is None else spec.init
-        return FitResult(centers, 1, 0.0, Settings("given", 1, 1, 0.0))
+    def fit(self, state: FloatArray, spec: FitSpec) -> FloatArray:
+        return state[: spec.n_clusters].copy() if spec.init is None else spec.init
 
-    def predict(self, state: FloatArray, result: FitResult) -> LabelArray | None:
+    def result(self, fitted: FloatArray, spec: FitSpec) -> FitResult:
+        return FitResult(fitted, 1, 0.0, Settings("given", 1, 1, 0.0))
+
+    def predict(self, state: FloatArray, fitted: FloatArray) -> LabelArray | None:
         return None
 
     def close(self, state: FloatArray) -> None:
@@ -52,7 +54,7 @@ class Fit(Honest):
         self._action = action
         self._fits = 0
 
-    def fit(self, state: FloatArray, spec: FitSpec) -> FitResult:
+    def fit(self, state: FloatArray, spec: FitSpec) -> FloatArray:
         self._fits += 1
         if self._fits > 1:
             self._action()
@@ -76,6 +78,13 @@ def raises() -> Honest:
         raise RuntimeError("no\nluck")
 
     return Fit(action)
+
+
+def raises_in_the_result() -> Honest:
+    def change(result: FitResult) -> FitResult:
+        raise RuntimeError("nothing to show")
+
+    return Lying(change)
 
 
 def raises_an_odd_text() -> Honest:
@@ -192,8 +201,8 @@ class Lying(Honest):
     def __init__(self, change: Callable[[FitResult], FitResult]) -> None:
         self._change = change
 
-    def fit(self, state: FloatArray, spec: FitSpec) -> FitResult:
-        return self._change(super().fit(state, spec))
+    def result(self, fitted: FloatArray, spec: FitSpec) -> FitResult:
+        return self._change(super().result(fitted, spec))
 
 
 def missing() -> Honest:
@@ -214,7 +223,7 @@ def one_short() -> Honest:
 
 def mislabels() -> Honest:
     class Mislabelling(Honest):
-        def predict(self, state: FloatArray, result: FitResult) -> LabelArray | None:
+        def predict(self, state: FloatArray, fitted: FloatArray) -> LabelArray | None:
             return np.zeros(len(state), dtype=np.int32)
 
     return Mislabelling()
@@ -224,11 +233,15 @@ def mislabels_in_the_fit() -> Honest:
     """Predicts the right labels, but its fit returned others."""
 
     class Mislabelling(Honest):
-        def fit(self, state: FloatArray, spec: FitSpec) -> FitResult:
-            return replace(super().fit(state, spec), labels=np.zeros(len(state), dtype=np.int32))
+        def fit(self, state: FloatArray, spec: FitSpec) -> FloatArray:
+            self._labels = np.zeros(len(state), dtype=np.int32)
+            return super().fit(state, spec)
 
-        def predict(self, state: FloatArray, result: FitResult) -> LabelArray | None:
-            distances = ((state[:, None, :] - result.centers) ** 2).sum(axis=2)
+        def result(self, fitted: FloatArray, spec: FitSpec) -> FitResult:
+            return replace(super().result(fitted, spec), labels=self._labels)
+
+        def predict(self, state: FloatArray, fitted: FloatArray) -> LabelArray | None:
+            distances = ((state[:, None, :] - fitted) ** 2).sum(axis=2)
             return np.asarray(distances.argmin(axis=1))
 
     return Mislabelling()

@@ -71,7 +71,7 @@ def test_matched_track_passes_the_start_and_reads_what_was_written(dataset: Data
     state = binary.prepare(dataset, matched)
     assert state.init is not None
     np.testing.assert_array_equal(np.load(state.init), matched.init)
-    result = binary.fit(state, matched)
+    result = binary.result(binary.fit(state, matched), matched)
     options = json.loads(stand_in.read_text())
     assert (options["--max-iter"], options["--tol"], options["--threads"]) == ("50", "0.0", "1")
     assert options["--init"] == str(state.init)
@@ -88,7 +88,7 @@ def test_matched_track_passes_the_start_and_reads_what_was_written(dataset: Data
 def test_default_track_leaves_the_defaults_to_the_binary(dataset: Dataset, stand_in: Path) -> None:
     binary = cli.binary()
     state = binary.prepare(dataset, spec())
-    result = binary.fit(state, spec())
+    result = binary.result(binary.fit(state, spec()), spec())
     assert not {"--init", "--max-iter", "--tol"} & set(json.loads(stand_in.read_text()))
     assert result.settings.init == "k-means++"
     assert result.settings == cli.DEFAULTS
@@ -118,7 +118,7 @@ def test_the_real_binary_agrees_with_the_reference(dataset: Dataset, matched: bo
         pytest.skip(reason)
     asked = spec(dataset.load()[:4] if matched else None)
     state = binary.prepare(dataset, asked)
-    result = binary.fit(state, asked)
+    result = binary.result(binary.fit(state, asked), asked)
     assert result.labels is not None
     assert result.centers.shape == (4, 3)
     assert result.centers.dtype == np.float32

@@ -130,11 +130,14 @@ def test_adapter_goes_through_its_whole_life_on_both_tracks(name: str, dataset: 
     assert implementation.version()
     state = implementation.prepare(dataset, matched)
     try:
-        results = [implementation.fit(state, spec) for spec in (matched, default)]
-        labels = implementation.predict(state, results[1])
+        fits = [implementation.fit(state, spec) for spec in (matched, default)]
+        labels = implementation.predict(state, fits[1])
     finally:
         implementation.close(state)
 
+    results = [
+        implementation.result(fitted, spec) for fitted, spec in zip(fits, (matched, default), strict=True)
+    ]
     nearest, distances = textbook.assign(X, results[1].centers)
     np.testing.assert_array_equal(labels, nearest)
     assert (results[1].settings.max_iter, results[1].settings.tol) == (300, 1e-4)
@@ -153,7 +156,8 @@ def test_dask_ml_stops_when_no_center_moves(dataset: Dataset) -> None:
     implementation = dask_ml.dask_ml()
     X = dataset.load()
     spec = FitSpec(K, X[:K], 1, 300, 0.0, 0, 1, "float32")
-    result = implementation.fit(implementation.prepare(dataset, spec), spec)
+    fitted = implementation.fit(implementation.prepare(dataset, spec), spec)
+    result = implementation.result(fitted, spec)
     assert result.settings.tol == dask_ml.STRICT_TOL
     assert result.n_iter is not None
     assert result.n_iter < 100

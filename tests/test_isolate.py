@@ -46,6 +46,7 @@ def test_the_stored_start_arrives_bit_for_bit(samples: Dataset) -> None:
     [
         ("segfault", "failed", "crashed with SIGSEGV"),
         ("raises", "failed", "RuntimeError: no luck"),
+        ("raises_in_the_result", "failed", "RuntimeError: nothing to show"),
         ("exits", "failed", "ended with exit code 3 and no result: giving up"),
         ("runs_out_of_memory", "oom", "MemoryError"),
         ("is_killed", "oom", "killed by the system"),

@@ -235,9 +235,10 @@ def test_adapter_reports_what_it_used(tmp_path: Path, matched: bool) -> None:
     assert numpy_kmeans.available() is None
     assert numpy_kmeans.version() == np.__version__
     state = numpy_kmeans.prepare(dataset, spec)
-    result = numpy_kmeans.fit(state, spec)
+    fitted = numpy_kmeans.fit(state, spec)
+    result = numpy_kmeans.result(fitted, spec)
     assert result.labels is not None
-    np.testing.assert_array_equal(numpy_kmeans.predict(state, result), result.labels)
+    np.testing.assert_array_equal(numpy_kmeans.predict(state, fitted), result.labels)
     assert (result.settings.init, result.settings.tol) == (("given", 0.0) if matched else ("k-means++", 1e-4))
     assert (result.seeding_seconds is None) == matched
     numpy_kmeans.close(state)

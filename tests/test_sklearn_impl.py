@@ -50,11 +50,12 @@ def usable(name: str) -> adapter.EstimatorAdapter:
 def test_matched_track_starts_where_it_is_told(name: str, dataset: Dataset) -> None:
     implementation, spec = usable(name), matched(dataset)
     state = implementation.prepare(dataset, spec)
-    result = implementation.fit(state, spec)
+    fitted = implementation.fit(state, spec)
+    result = implementation.result(fitted, spec)
     assert result.settings.init == "given"
     assert (result.settings.n_init, result.settings.max_iter) == (1, 100)
     assert result.settings.tol == 0.0
-    labels = implementation.predict(state, result)
+    labels = implementation.predict(state, fitted)
     assert result.labels is not None
     if name != "minibatch":
         reference = lloyd(dataset.load(), dataset.load()[:N_CLUSTERS], tol=0.0)
@@ -72,11 +73,19 @@ def test_default_track_reports_the_librarys_own_defaults(name: str, dataset: Dat
     assert implementation.available() is None
     assert implementation.version()
     state = implementation.prepare(dataset, default())
-    result = implementation.fit(state, default())
+    result = implementation.result(implementation.fit(state, default()), default())
     assert (result.settings.init, result.settings.n_init) == ("k-means++", 1)
     expected = (100, 0.0) if name == "minibatch" else (300, 1e-4)
     assert (result.settings.max_iter, result.settings.tol) == expected
     assert result.centers.shape == (N_CLUSTERS, 3)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_fit_leaves_nothing_to_compute_when_an_attribute_is_read(name: str, dataset: Dataset) -> None:
+    implementation = usable(name)
+    fitted = implementation.fit(implementation.prepare(dataset, default()), default())
+    # Else the time of computing it would be in nobody's `fit_seconds`.
+    assert {"cluster_centers_", "labels_", "inertia_", "n_iter_"} <= vars(fitted).keys()
 
 
 def test_a_debug_build_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

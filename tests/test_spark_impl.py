@@ -84,13 +84,15 @@ def test_on_the_default_track_spark_seeds_itself_and_says_how(
     tables.write(data.dataset, tmp_path / "samples.parquet", 2)
     frame = tables.read(running.spark, tmp_path / "samples.parquet", keep=[tables.ROW]).cache()
     state = adapter.SparkState(running, frame, None)
-    result = adapter.SparkKMeans().fit(state, spec_for(data, "default"))
+    spec = spec_for(data, "default")
+    fitted = adapter.SparkKMeans().fit(state, spec)
+    result = adapter.SparkKMeans().result(fitted, spec)
     assert (result.settings.init, result.settings.max_iter, result.settings.tol) == ("k-means||", 20, 1e-4)
     assert result.n_iter is not None
     assert 1 <= result.n_iter <= 20
     labels, inertia = objective(data.dataset, result.centers)
     assert result.reported_inertia == pytest.approx(inertia, rel=0.01)
-    np.testing.assert_array_equal(adapter.SparkKMeans().predict(state, result), labels)
+    np.testing.assert_array_equal(adapter.SparkKMeans().predict(state, fitted), labels)
     expected = textbook.kmeans(data.dataset.load().astype(np.float64), data.spec.n_clusters, seed=0)
     assert inertia < 1.5 * expected.inertia
 
@@ -104,9 +106,9 @@ def test_labels_come_in_the_order_of_the_samples(running: session.Session, tmp_p
     assert pa.parquet.ParquetFile(path).num_row_groups == 4
     frame = tables.read(running.spark, path, keep=[tables.ROW])
     state = adapter.SparkState(running, frame.repartition(3), None)
-    result = adapter.SparkKMeans().fit(state, FitSpec(4, None, 1, 20, 1e-4, 0, 2, "float64"))
-    labels = adapter.SparkKMeans().predict(state, result)
-    np.testing.assert_array_equal(labels, np.abs(values - result.centers.T).argmin(axis=1))
+    fitted = adapter.SparkKMeans().fit(state, FitSpec(4, None, 1, 20, 1e-4, 0, 2, "float64"))
+    labels = adapter.SparkKMeans().predict(state, fitted)
+    np.testing.assert_array_equal(labels, np.abs(values - fitted.centers.T).argmin(axis=1))
 
 
 @pytest.mark.spark

@@ -10,7 +10,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from rust_kmeans import KMeans, _core
-from rust_kmeans._base import seeds_of
+from rust_kmeans._base import seed_of, seeds_of
 
 
 class Subclass(np.ndarray):
@@ -30,7 +30,7 @@ def attributes(model: KMeans) -> dict[str, Any]:
 
 def short(model: KMeans, X: object, sample_weight: object = None) -> int | None:
     """Return what the short way says."""
-    return _core.plain_fit(model.__dict__, X, sample_weight, seeds_of)
+    return _core.plain_fit(model.__dict__, X, sample_weight)
 
 
 GIVEN = blobs()[:5].copy()
@@ -98,6 +98,7 @@ UNUSUAL = [
     {"tol": "small"},
     {"verbose": 1},
     {"verbose": True},
+    {"random_state": None},
     {"random_state": -1},
     {"random_state": 2**32},
     {"random_state": np.random.RandomState(0)},
@@ -183,11 +184,13 @@ def test_fewer_distinct_samples_than_clusters_warn_the_caller() -> None:
     assert caught[0].filename == __file__
 
 
-def test_a_seed_that_cannot_be_had_is_the_callers_error() -> None:
-    def nothing(random_state: object, count: int) -> list[int]:
-        raise RuntimeError("no seeds")
+@pytest.mark.parametrize("seed", [0, 1, 42, 2**31, 2**32 - 1])
+def test_seeds_are_those_of_numpys_generator(seed: int) -> None:
+    generator = np.random.RandomState(seed)
+    # More than the generator has words, so that it begins again.
+    assert seeds_of(seed, 700) == [seed_of(generator) for _ in range(700)]
 
-    model = KMeans(5)
-    with pytest.raises(RuntimeError, match="no seeds"):
-        _core.plain_fit(model.__dict__, blobs(), None, nothing)
-    assert not attributes(model)
+
+def test_more_seeds_than_fit_into_memory_are_an_error() -> None:
+    with pytest.raises(MemoryError, match="seeds of 1000000000000000000 runs"):
+        KMeans(5, n_init=10**18, random_state=0).fit(blobs())

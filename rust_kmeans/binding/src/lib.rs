@@ -12,6 +12,7 @@ mod block;
 mod block_seeding;
 mod fits;
 mod functions;
+mod mersenne;
 mod minibatch;
 mod partial;
 mod plain;
@@ -33,6 +34,8 @@ mod _core {
         assign_block, block_scale, choose_seeds, fit, inertia, kernel_info, kmeans_plusplus, lloyd,
         mean_variance, predict, random_rows,
     };
+    #[pymodule_export]
+    use super::mersenne::seeds;
     #[pymodule_export]
     use super::minibatch::{Sampler, minibatch_fit, minibatch_step, sampler};
     #[pymodule_export]

@@ -13,22 +13,19 @@ use rust_kmeans_core::{Params, Problem, Rows};
 use crate::arrays::Matrix;
 use crate::fits::{BestTuple, Init, Start, best_fits};
 use crate::functions::for_type;
+use crate::mersenne::seeds;
 use crate::run::{checked, settings};
-
-/// Random numbers are seeded by 32 bits.
-const SEEDS: u64 = 1 << 32;
 
 /// Fits an estimator, whose attributes are `state`, if all is plain and certainly valid, and returns how many clusters have
 /// samples. `None` if there is anything that this function does not know, or that calls for a warning or an error: nothing
 /// was done then. What the data turn out to be wrong with is an error as of [`crate::functions::fit`].
 #[pyfunction]
-#[pyo3(signature = (state, X, sample_weight, seeds_of, /))]
+#[pyo3(signature = (state, X, sample_weight, /))]
 #[expect(non_snake_case, reason = "scikit-learn's name of the data")]
 pub(crate) fn plain_fit<'py>(
     state: &Bound<'py, PyDict>,
     X: &Bound<'py, PyAny>,
     sample_weight: &Bound<'py, PyAny>,
-    seeds_of: &Bound<'py, PyAny>,
 ) -> PyResult<Option<usize>> {
     let Some(asked) = Asked::read(state) else {
         return Ok(None);
@@ -42,7 +39,7 @@ pub(crate) fn plain_fit<'py>(
     if !asked.suits(shape, &matrix) {
         return Ok(None);
     }
-    let (n_init, start) = asked.start(seeds_of)?;
+    let (n_init, start) = asked.start()?;
     let tol = asked.params.tol;
     let params = checked(asked.params)?;
     let weights = weights
@@ -90,12 +87,12 @@ struct Asked<'py> {
     init: AskedInit<'py>,
     /// `None` for "auto".
     n_init: Option<usize>,
-    random_state: Bound<'py, PyAny>,
     params: Params,
 }
 
 enum AskedInit<'py> {
-    Named(Init),
+    /// And what its seeds follow from.
+    Named(Init, u32),
     Given(Matrix<'py>, Bound<'py, PyUntypedArray>),
 }
 
@@ -117,9 +114,11 @@ impl<'py> Asked<'py> {
             Some(positive(&n_init)?)
         };
         let random_state = get(intern!(py, "random_state"))?;
-        if !(random_state.is_none() || integer(&random_state)? < SEEDS) {
-            return None;
-        }
+        let random_state = if random_state.is_none() {
+            None
+        } else {
+            Some(integer(&random_state)?)
+        };
         if !get(intern!(py, "copy_x"))?.is(PyBool::new(py, true)) {
             return None;
         }
@@ -137,9 +136,8 @@ impl<'py> Asked<'py> {
         );
         Some(Self {
             n_clusters,
-            init: AskedInit::read(get(intern!(py, "init"))?)?,
+            init: AskedInit::read(&get(intern!(py, "init"))?, random_state)?,
             n_init,
-            random_state,
             params: params.ok()?,
         })
     }
@@ -147,7 +145,7 @@ impl<'py> Asked<'py> {
     /// Whether samples of a shape and type can be fitted.
     fn suits(&self, [rows, columns]: [usize; 2], samples: &Matrix<'_>) -> bool {
         let has_centers = match &self.init {
-            AskedInit::Named(_) => true,
+            AskedInit::Named(..) => true,
             AskedInit::Given(centers, array) => {
                 // Several runs from the same start are one, with a warning.
                 array.shape() == [self.n_clusters, columns]
@@ -162,13 +160,13 @@ impl<'py> Asked<'py> {
     }
 
     /// How many runs there are, and what they start from.
-    fn start(&self, seeds_of: &Bound<'py, PyAny>) -> PyResult<(usize, Start<'py>)> {
+    fn start(&self) -> PyResult<(usize, Start<'py>)> {
         match &self.init {
             AskedInit::Given(_, array) => Ok((1, Start::Given(vec![array.as_any().clone()]))),
-            AskedInit::Named(init) => {
+            AskedInit::Named(init, random_state) => {
                 let several = if matches!(init, Init::Random) { 10 } else { 1 };
                 let n_init = self.n_init.unwrap_or(several);
-                let seeds = seeds_of.call1((&self.random_state, n_init))?.extract()?;
+                let seeds = seeds(*random_state, n_init)?;
                 let n_clusters = self.n_clusters;
                 Ok((
                     n_init,
@@ -184,16 +182,18 @@ impl<'py> Asked<'py> {
 }
 
 impl<'py> AskedInit<'py> {
-    fn read(object: Bound<'py, PyAny>) -> Option<Self> {
+    fn read(object: &Bound<'py, PyAny>, random_state: Option<u32>) -> Option<Self> {
         if let Ok(array) = object.cast_exact::<PyUntypedArray>() {
-            let matrix = Matrix::new("centers", &object).ok()?;
+            let matrix = Matrix::new("centers", object).ok()?;
             return Some(Self::Given(matrix, array.clone()));
         }
-        text(&object)?.parse().ok().map(Self::Named)
+        // Without a seed it is NumPy that draws one.
+        let init = text(object)?.parse().ok()?;
+        Some(Self::Named(init, random_state?))
     }
 }
 
-fn integer(object: &Bound<'_, PyAny>) -> Option<u64> {
+fn integer(object: &Bound<'_, PyAny>) -> Option<u32> {
     object.cast_exact::<PyInt>().ok()?.extract().ok()
 }
 

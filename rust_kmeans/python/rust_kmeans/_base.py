@@ -18,7 +18,7 @@ from sklearn.metrics import euclidean_distances
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rust_kmeans import _data
+from rust_kmeans import _core, _data
 from rust_kmeans._data import FLOATS, Floats, InitName, Samples, Weights
 from rust_kmeans._state import VersionedState
 
@@ -28,8 +28,6 @@ Init = InitName | ArrayLike | Callable[..., ArrayLike]
 
 # What scikit-learn's validation sets.
 _OF_FEATURES = ("n_features_in_", "feature_names_in_")
-# Generators that nobody draws from: to make one takes longer than a small fit, to seed it again does not.
-_GENERATORS = [np.random.RandomState(0)]
 
 
 class CentersMixin(
@@ -308,18 +306,10 @@ def weights_of(sample_weight: ArrayLike | None) -> Weights:
 
 def seeds_of(random_state: RandomState, count: int) -> list[int]:
     """Draw seeds for the kernel: the first of ``check_random_state(random_state)``."""
-    if type(random_state) is not int:
-        generator = check_random_state(random_state)
-        return [seed_of(generator) for _ in range(count)]
-    try:
-        # Nobody else seeds it meanwhile: no other thread, and nothing that interrupts this one.
-        generator = _GENERATORS.pop()
-    except IndexError:
-        generator = np.random.RandomState(0)
-    generator.seed(random_state)
-    seeds = [seed_of(generator) for _ in range(count)]
-    _GENERATORS.append(generator)
-    return seeds
+    if type(random_state) is int and 0 <= random_state < 2**32:
+        return _core.seeds(random_state, count)
+    generator = check_random_state(random_state)
+    return [seed_of(generator) for _ in range(count)]
 
 
 def seed_of(random_state: np.random.RandomState) -> int:

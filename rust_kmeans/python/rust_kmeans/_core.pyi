@@ -36,6 +36,7 @@ __all__ = [
     "predict",
     "random_rows",
     "sampler",
+    "seeds",
     "sparse_fit",
     "sparse_inertia",
     "sparse_kmeans_plusplus",
@@ -343,13 +344,10 @@ def fit(
     `watch` runs go one after the other.
     """
 
-def plain_fit(
-    state: dict[str, Any],
-    X: object,
-    sample_weight: object,
-    seeds_of: Callable[[int | None, int], list[int]],
-    /,
-) -> int | None:
+def seeds(random_state: int, count: int, /) -> list[int]:
+    """Return what ``numpy.random.RandomState(random_state).randint(2**63)`` draws, one call after the other."""
+
+def plain_fit(state: dict[str, Any], X: object, sample_weight: object, /) -> int | None:
     """Fit a `KMeans` whose attributes are `state`; return how many clusters have samples.
 
     None, with nothing done, unless parameters, X and weights are of the plainest types and certainly valid,

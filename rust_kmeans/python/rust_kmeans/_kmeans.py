@@ -195,7 +195,7 @@ class KMeans(CallbackSupportMixin, CentersMixin):
             For data that are not numbers.
         """
         # The short way, for samples that are read as they are given; everything else is left to the long one.
-        found = None if self._spherical else _core.plain_fit(self.__dict__, X, sample_weight, seeds_of)
+        found = None if self._spherical else _core.plain_fit(self.__dict__, X, sample_weight)
         if found is not None:
             if found < self.n_clusters:
                 _warn_of_duplicates([self], [found])

@@ -345,7 +345,7 @@ def fit(
     """
 
 def seeds(random_state: int, count: int, /) -> list[int]:
-    """Return what ``numpy.random.RandomState(random_state).randint(2**63)`` draws, one call after the other."""
+    """Return what ``numpy.random.RandomState(random_state).randint(2**63)`` draws, `count` times."""
 
 def plain_fit(state: dict[str, Any], X: object, sample_weight: object, /) -> int | None:
     """Fit a `KMeans` whose attributes are `state`; return how many clusters have samples.

@@ -6,7 +6,7 @@
 
 use super::generic::{Running, conclude};
 use super::lanes::Lanes;
-use super::{BLOCK, Line, Packed, Scratch};
+use super::{BLOCK, Line, Packed, Scratch, padded};
 use crate::element::Element;
 use crate::view::{Source, prefetch};
 
@@ -41,7 +41,7 @@ pub(super) unsafe fn screen<V: Lanes, const MARGINS: bool>(
     scratch: &mut Scratch<V::Elem>,
 ) -> u64 {
     let rows = source.len().min(BLOCK);
-    let centers = Centers::new(packed, &packed.rows);
+    let centers = Centers::new(&packed.rows, &packed.shift, packed.d);
     for first in (0..rows).step_by(ROWS) {
         let four = Four::of(source, first);
         let Scratch {
@@ -100,13 +100,13 @@ pub(super) struct Centers<'a, T> {
 }
 
 impl<'a, T: Element> Centers<'a, T> {
-    /// As many as there are rows, of as many features as those of `packed`.
+    /// As many as there are rows, of `d` features; rows and the shift are filled up with 0 to [`padded`].
     #[inline(always)]
-    pub(super) fn new(packed: &'a Packed<T>, rows: &'a [T]) -> Self {
+    pub(super) fn new(rows: &'a [T], shift: &'a [T], d: usize) -> Self {
         Self {
             rows,
-            shift: &packed.shift[..packed.width()],
-            d: packed.d,
+            shift: &shift[..padded(d)],
+            d,
         }
     }
 

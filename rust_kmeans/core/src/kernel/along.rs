@@ -1,8 +1,8 @@
-//! Screening along the rows: for few centers of many features, where transposing a block takes longer than scoring it.
+//! Scoring along the rows: for few centers of many features, where transposing a block takes longer than scoring it.
 //!
 //! Four rows at a time run against up to five centers, sixteen (eight, four) features to a register, so that each register of
 //! samples or centers is used several times; the sums over a register's lanes are taken last. A block's scores rest in a
-//! line a center, from which best, second best and index are found as in [`super::generic`].
+//! line a center, from which screening finds best, second best and index as in [`super::generic`], and seeding what is nearer.
 
 use super::generic::{Running, conclude};
 use super::lanes::Lanes;
@@ -21,7 +21,7 @@ const FEATURES_PER_CENTER: usize = 16;
 /// Bytes between the rows that are read and those asked for: what arrives from memory in the time one answer takes.
 const DISTANCE: usize = 8 << 10;
 
-/// Against at most how many centers rows of `d` features, each contiguous, are screened this way.
+/// Against at most how many centers rows of `d` features, each contiguous, are scored this way.
 pub(super) fn most_centers(d: usize) -> usize {
     if d >= LEAST_FEATURES {
         d / FEATURES_PER_CENTER

@@ -157,8 +157,8 @@ impl<T: Element> Candidates<T> {
                 }
                 if !self.rows.is_empty() {
                     let row = &mut self.rows[(first + c) * padded(d)..];
-                    for (place, j) in row.iter_mut().zip(0..d) {
-                        *place = packed[j * size + c];
+                    for (place, &x) in row.iter_mut().zip(packed[c..].iter().step_by(size)) {
+                        *place = x;
                     }
                 }
                 self.half[first + c] = T::from_f64(0.5 * squares * self.shrink);
@@ -282,7 +282,11 @@ impl<T: Element> Closer<T> {
             },
             nearer: try_vec(what, most, 0)?,
             dense: Distances::new(isa, d, most)?,
-            scores: try_vec(what, most.min(along::most_centers(d)), zero)?,
+            scores: if most <= along::most_centers(d) {
+                try_vec(what, most, zero)?
+            } else {
+                Vec::new()
+            },
             gains: Gains {
                 parts: try_vec(what, most, [0.0; WIDEST])?,
                 ..Gains::default()
@@ -423,20 +427,20 @@ unsafe fn compare<V: Lanes, const M: usize>(
                     lane += M * V::WIDTH;
                 }
             }
-        }
-        let groups = if is_along { 0 } else { groups(k) };
-        for group in 0..groups {
-            let (first, size) = members(group, k);
-            let mut lane = 0;
-            while lane < BLOCK {
-                match size {
-                    1 => scores::<V, M, 1>(candidates, work, (first, lane)),
-                    2 => scores::<V, M, 2>(candidates, work, (first, lane)),
-                    3 => scores::<V, M, 3>(candidates, work, (first, lane)),
-                    4 => scores::<V, M, 4>(candidates, work, (first, lane)),
-                    _ => scores::<V, M, MOST>(candidates, work, (first, lane)),
+        } else {
+            for group in 0..groups(k) {
+                let (first, size) = members(group, k);
+                let mut lane = 0;
+                while lane < BLOCK {
+                    match size {
+                        1 => scores::<V, M, 1>(candidates, work, (first, lane)),
+                        2 => scores::<V, M, 2>(candidates, work, (first, lane)),
+                        3 => scores::<V, M, 3>(candidates, work, (first, lane)),
+                        4 => scores::<V, M, 4>(candidates, work, (first, lane)),
+                        _ => scores::<V, M, MOST>(candidates, work, (first, lane)),
+                    }
+                    lane += M * V::WIDTH;
                 }
-                lane += M * V::WIDTH;
             }
         }
     }

@@ -1,12 +1,12 @@
-//! Screening along the rows: for few centers of many features, where transposing a block takes longer than scoring it.
+//! Scoring along the rows: for few centers of many features, where transposing a block takes longer than scoring it.
 //!
 //! Four rows at a time run against up to five centers, sixteen (eight, four) features to a register, so that each register of
 //! samples or centers is used several times; the sums over a register's lanes are taken last. A block's scores rest in a
-//! line a center, from which best, second best and index are found as in [`super::generic`].
+//! line a center, from which screening finds best, second best and index as in [`super::generic`], and seeding what is nearer.
 
 use super::generic::{Running, conclude};
 use super::lanes::Lanes;
-use super::{BLOCK, Line, Packed, Scratch};
+use super::{BLOCK, Line, Packed, Scratch, padded};
 use crate::element::Element;
 use crate::view::{Source, prefetch};
 
@@ -21,7 +21,7 @@ const FEATURES_PER_CENTER: usize = 16;
 /// Bytes between the rows that are read and those asked for: what arrives from memory in the time one answer takes.
 const DISTANCE: usize = 8 << 10;
 
-/// Against at most how many centers rows of `d` features, each contiguous, are screened this way.
+/// Against at most how many centers rows of `d` features, each contiguous, are scored this way.
 pub(super) fn most_centers(d: usize) -> usize {
     if d >= LEAST_FEATURES {
         d / FEATURES_PER_CENTER
@@ -41,7 +41,7 @@ pub(super) unsafe fn screen<V: Lanes, const MARGINS: bool>(
     scratch: &mut Scratch<V::Elem>,
 ) -> u64 {
     let rows = source.len().min(BLOCK);
-    let centers = Centers::new(packed, &packed.rows);
+    let centers = Centers::new(&packed.rows, &packed.shift, packed.d);
     for first in (0..rows).step_by(ROWS) {
         let four = Four::of(source, first);
         let Scratch {
@@ -100,13 +100,13 @@ pub(super) struct Centers<'a, T> {
 }
 
 impl<'a, T: Element> Centers<'a, T> {
-    /// As many as there are rows, of as many features as those of `packed`.
+    /// As many as there are rows, of `d` features; rows and the shift are filled up with 0 to [`padded`].
     #[inline(always)]
-    pub(super) fn new(packed: &'a Packed<T>, rows: &'a [T]) -> Self {
+    pub(super) fn new(rows: &'a [T], shift: &'a [T], d: usize) -> Self {
         Self {
             rows,
-            shift: &packed.shift[..packed.width()],
-            d: packed.d,
+            shift: &shift[..padded(d)],
+            d,
         }
     }
 

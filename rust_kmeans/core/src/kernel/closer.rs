@@ -1,5 +1,6 @@
 //! Which samples of a block may be nearer to one of a few candidates than to any center so far, and about how much: the
-//! inside of seeding.
+//! inside of seeding. A block is transposed and scored as in [`generic`], or where candidates are few and rows wide scored
+//! along the rows as in [`along`].
 //!
 //! # The bound
 //! With X, C, u and γ as in [`super`], q the computed ‖X‖² and N the float64 distance of a sample to its nearest center,
@@ -14,6 +15,11 @@
 //! the left side is one number for a pair, the right one number for a sample. γ_{d+64} stands for γ_{d+16}, which covers the
 //! rounding of both sides. Every sample for which this does not hold may be nearer.
 //!
+//! The bound holds for any order of the sums that adds no term more than d + 1 times to others. In a transposed block ½‖C‖²
+//! is first, and a product follows a feature. Along rows, of at least 32 features and with registers of 2 to 16 lanes, a
+//! product is added at most ⌈d / lanes⌉ times in its lane and once less than there are lanes in the sum over these, together
+//! at most d times, and once more with ½‖C‖², which comes last; the zeros that fill up a row change no sum.
+//!
 //! # The gain
 //! A candidate lowers the potential by the sum of w·max(0, N − distance) over all samples, w being weights. In the data's
 //! type, with q + 2·score for the distance, each term is off by at most w times
@@ -27,9 +33,10 @@
 //! [`Gains`] holds the sums and what bounds their errors, so that a candidate that gains more beyond doubt is known
 //! without a float64 distance. Data whose scores could overflow are not screened, and have no gains.
 
+use super::along::{self, Centers, Four, ROWS};
 use super::generic;
 use super::lanes::Lanes;
-use super::{BLOCK, Distances, Isa, Line, WIDEST, gamma, slack};
+use super::{BLOCK, Distances, Isa, Line, WIDEST, gamma, padded, slack};
 use crate::element::Element;
 use crate::error::{Result, try_vec};
 use crate::scale::Scale;
@@ -45,10 +52,12 @@ const LANES: usize = 8;
 pub(crate) struct Candidates<T> {
     isa: Isa,
     d: usize,
-    /// Any vector near the middle of the data.
+    /// Any vector near the middle of the data, as wide as a row.
     shift: Vec<T>,
     /// Groups of at most [`MOST`] candidates less the shift, feature by feature.
     centers: Vec<T>,
+    /// The same row by row, each filled up with 0 to [`padded`], if rows can be scored along their features; else empty.
+    rows: Vec<T>,
     /// ½‖C‖²·(1 − 2γ) of each.
     half: Vec<T>,
     /// The candidates as they are, row-major; as many as were loaded.
@@ -79,7 +88,10 @@ impl<T: Element> Candidates<T> {
                 *mean += x / taken as f64;
             }
         }
-        let shift: Vec<_> = mean.iter().copied().map(T::from_f64).collect();
+        let mut shift = try_vec(what, padded(d), T::default())?;
+        for (shift, &mean) in shift.iter_mut().zip(&mean) {
+            *shift = T::from_f64(mean);
+        }
         let reach = shift
             .iter()
             .zip(scale.lowest.iter().zip(&scale.highest))
@@ -102,6 +114,11 @@ impl<T: Element> Candidates<T> {
             d,
             shift,
             centers: try_vec(what, most.saturating_mul(d), T::default())?,
+            rows: if most <= along::most_centers(d) {
+                try_vec(what, most.saturating_mul(padded(d)), T::default())?
+            } else {
+                Vec::new()
+            },
             half: try_vec(what, most, T::default())?,
             exact: Vec::with_capacity(most.saturating_mul(d)),
             limit: screens.then(|| {
@@ -137,6 +154,12 @@ impl<T: Element> Candidates<T> {
                     let x = x - shift.into();
                     squares += x * x;
                     packed[j * size + c] = T::from_f64(x);
+                }
+                if !self.rows.is_empty() {
+                    let row = &mut self.rows[(first + c) * padded(d)..];
+                    for (place, &x) in row.iter_mut().zip(packed[c..].iter().step_by(size)) {
+                        *place = x;
+                    }
                 }
                 self.half[first + c] = T::from_f64(0.5 * squares * self.shrink);
                 self.squares[first + c] = squares;
@@ -210,6 +233,8 @@ pub(crate) struct Closer<T> {
     /// Of each candidate, the samples that may be nearer to it than to any center so far.
     pub(crate) nearer: Vec<u64>,
     pub(crate) dense: Distances<T>,
+    /// The scores along rows without their constant terms, a line a candidate.
+    scores: Vec<Line<T>>,
     gains: Gains,
     /// For each sample, the score below which a candidate may be nearer, that at which it is as near, and the weight.
     limits: Line<T>,
@@ -257,6 +282,11 @@ impl<T: Element> Closer<T> {
             },
             nearer: try_vec(what, most, 0)?,
             dense: Distances::new(isa, d, most)?,
+            scores: if most <= along::most_centers(d) {
+                try_vec(what, most, zero)?
+            } else {
+                Vec::new()
+            },
             gains: Gains {
                 parts: try_vec(what, most, [0.0; WIDEST])?,
                 ..Gains::default()
@@ -357,14 +387,23 @@ unsafe fn compare<V: Lanes, const M: usize>(
         return;
     };
     work.nearer[..k].fill(0);
+    let is_along = source.across() == 1 && !candidates.rows.is_empty();
     // SAFETY: the caller vouches for the instruction set; the functions check every length they rely on.
     unsafe {
-        generic::fill_all::<V>(source, &candidates.shift, &mut work.dense.block);
         let mut negated = Line([V::Elem::default(); BLOCK]);
-        let mut lane = 0;
-        while lane < BLOCK {
-            squares::<V, M>(&work.dense.block, &mut negated, lane);
-            lane += M * V::WIDTH;
+        if is_along {
+            let centers = Centers::new(&candidates.rows, &candidates.shift, candidates.d);
+            for first in (0..count).step_by(ROWS) {
+                let four = Four::of(source, first);
+                centers.score_all::<V, true>(&four, &mut work.scores[..k], &mut negated);
+            }
+        } else {
+            generic::fill_all::<V>(source, &candidates.shift, &mut work.dense.block);
+            let mut lane = 0;
+            while lane < BLOCK {
+                squares::<V, M>(&work.dense.block, &mut negated, lane);
+                lane += M * V::WIDTH;
+            }
         }
         let zero = V::Elem::default();
         let half = V::Elem::from_f64(0.5);
@@ -380,18 +419,28 @@ unsafe fn compare<V: Lanes, const M: usize>(
             work.weights.0[i] = if i < count { weight } else { zero };
         }
         work.gains.add(&work.samples, &negated, count);
-        for group in 0..groups(k) {
-            let (first, size) = members(group, k);
-            let mut lane = 0;
-            while lane < BLOCK {
-                match size {
-                    1 => scores::<V, M, 1>(candidates, work, (first, lane)),
-                    2 => scores::<V, M, 2>(candidates, work, (first, lane)),
-                    3 => scores::<V, M, 3>(candidates, work, (first, lane)),
-                    4 => scores::<V, M, 4>(candidates, work, (first, lane)),
-                    _ => scores::<V, M, MOST>(candidates, work, (first, lane)),
+        if is_along {
+            for candidate in 0..k {
+                let mut lane = 0;
+                while lane < BLOCK {
+                    judge_rested::<V, M>(candidates, work, (candidate, lane));
+                    lane += M * V::WIDTH;
                 }
-                lane += M * V::WIDTH;
+            }
+        } else {
+            for group in 0..groups(k) {
+                let (first, size) = members(group, k);
+                let mut lane = 0;
+                while lane < BLOCK {
+                    match size {
+                        1 => scores::<V, M, 1>(candidates, work, (first, lane)),
+                        2 => scores::<V, M, 2>(candidates, work, (first, lane)),
+                        3 => scores::<V, M, 3>(candidates, work, (first, lane)),
+                        4 => scores::<V, M, 4>(candidates, work, (first, lane)),
+                        _ => scores::<V, M, MOST>(candidates, work, (first, lane)),
+                    }
+                    lane += M * V::WIDTH;
+                }
             }
         }
     }
@@ -433,8 +482,7 @@ unsafe fn squares<V: Lanes, const M: usize>(
     }
 }
 
-/// Scores C candidates from `first` on for M registers of samples from `lane` on: the bits of those below the limit, and
-/// gains.
+/// Scores C candidates from `first` on for M registers of samples from `lane` on, and judges them.
 #[inline(always)]
 unsafe fn scores<V: Lanes, const M: usize, const C: usize>(
     candidates: &Candidates<V::Elem>,
@@ -447,8 +495,6 @@ unsafe fn scores<V: Lanes, const M: usize, const C: usize>(
         lane + M * V::WIDTH <= BLOCK
             && candidates.half.len() >= first + C
             && candidates.centers.len() >= (first + C) * d
-            && work.nearer.len() >= first + C
-            && work.gains.parts.len() >= first + C
     );
     // SAFETY: the assertion bounds every access; groups are packed one after the other, feature by feature.
     unsafe {
@@ -472,22 +518,57 @@ unsafe fn scores<V: Lanes, const M: usize, const C: usize>(
             center = center.add(C);
         }
         for (c, scores) in scores.iter().enumerate() {
-            let mut gain = zero;
-            let mut nearer = 0;
-            for (m, &score) in scores.iter().enumerate() {
-                let at = lane + m * V::WIDTH;
-                let limit = V::load(work.limits.0.as_ptr().add(at));
-                let even = V::load(work.even.0.as_ptr().add(at));
-                let weight = V::load(work.weights.0.as_ptr().add(at));
-                nearer |= V::bits(score.less(limit)) << at;
-                gain = gain.minus_product(even.minus(score).max(zero), weight);
-            }
-            work.nearer[first + c] |= nearer;
-            let mut parts = [V::Elem::default(); WIDEST];
-            gain.store(parts.as_mut_ptr());
-            for (sum, part) in work.gains.parts[first + c].iter_mut().zip(parts) {
-                *sum += part.into();
-            }
+            judge(work, (first + c, lane), scores);
+        }
+    }
+}
+
+/// Judges a candidate by its scores along M registers of samples from `lane` on.
+#[inline(always)]
+unsafe fn judge_rested<V: Lanes, const M: usize>(
+    candidates: &Candidates<V::Elem>,
+    work: &mut Closer<V::Elem>,
+    (candidate, lane): (usize, usize),
+) {
+    assert!(lane + M * V::WIDTH <= BLOCK);
+    // SAFETY: the assertion bounds every access.
+    unsafe {
+        let half = V::splat(candidates.half[candidate]);
+        let line = &work.scores[candidate];
+        let mut scores = [half; M];
+        for (m, score) in scores.iter_mut().enumerate() {
+            *score = half.plus(V::load(line.0.as_ptr().add(lane + m * V::WIDTH)));
+        }
+        judge(work, (candidate, lane), &scores);
+    }
+}
+
+/// Takes the scores of a candidate for M registers of samples from `lane` on: the bits of those below the limit, and gains.
+#[inline(always)]
+unsafe fn judge<V: Lanes, const M: usize>(
+    work: &mut Closer<V::Elem>,
+    (candidate, lane): (usize, usize),
+    scores: &[V; M],
+) {
+    assert!(lane + M * V::WIDTH <= BLOCK);
+    // SAFETY: the assertion bounds every access.
+    unsafe {
+        let zero = V::splat(V::Elem::default());
+        let mut gain = zero;
+        let mut nearer = 0;
+        for (m, &score) in scores.iter().enumerate() {
+            let at = lane + m * V::WIDTH;
+            let limit = V::load(work.limits.0.as_ptr().add(at));
+            let even = V::load(work.even.0.as_ptr().add(at));
+            let weight = V::load(work.weights.0.as_ptr().add(at));
+            nearer |= V::bits(score.less(limit)) << at;
+            gain = gain.minus_product(even.minus(score).max(zero), weight);
+        }
+        work.nearer[candidate] |= nearer;
+        let mut parts = [V::Elem::default(); WIDEST];
+        gain.store(parts.as_mut_ptr());
+        for (sum, part) in work.gains.parts[candidate].iter_mut().zip(parts) {
+            *sum += part.into();
         }
     }
 }

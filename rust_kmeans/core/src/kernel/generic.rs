@@ -594,12 +594,7 @@ pub(super) unsafe fn distances<W: Lanes<Elem = f64>, T: Element, const M: usize>
     work: &mut Distances<T>,
     centers: &[f64],
 ) {
-    for (wide, line) in work.wide.iter_mut().zip(&work.block) {
-        for (wide, &x) in wide.0.iter_mut().zip(&line.0) {
-            *wide = x.into();
-        }
-    }
-    let d = work.wide.len();
+    let d = work.block.len();
     for (centers, out) in centers
         .chunks(TOGETHER * d)
         .zip(work.out.chunks_mut(TOGETHER))
@@ -609,10 +604,10 @@ pub(super) unsafe fn distances<W: Lanes<Elem = f64>, T: Element, const M: usize>
             // SAFETY: the caller vouches for the instruction set; M × WIDTH divides BLOCK.
             unsafe {
                 match centers.len() / d {
-                    1 => group_distances::<W, M, 1>(&work.wide, centers, out, lane),
-                    2 => group_distances::<W, M, 2>(&work.wide, centers, out, lane),
-                    3 => group_distances::<W, M, 3>(&work.wide, centers, out, lane),
-                    _ => group_distances::<W, M, TOGETHER>(&work.wide, centers, out, lane),
+                    1 => group_distances::<W, T, M, 1>(&work.block, centers, out, lane),
+                    2 => group_distances::<W, T, M, 2>(&work.block, centers, out, lane),
+                    3 => group_distances::<W, T, M, 3>(&work.block, centers, out, lane),
+                    _ => group_distances::<W, T, M, TOGETHER>(&work.block, centers, out, lane),
                 }
             }
             lane += M * W::WIDTH;
@@ -622,8 +617,8 @@ pub(super) unsafe fn distances<W: Lanes<Elem = f64>, T: Element, const M: usize>
 
 /// Squared distances of M registers of samples from `lane` on to C centers.
 #[inline(always)]
-unsafe fn group_distances<W: Lanes<Elem = f64>, const M: usize, const C: usize>(
-    block: &[Line<f64>],
+unsafe fn group_distances<W: Lanes<Elem = f64>, T: Element, const M: usize, const C: usize>(
+    block: &[Line<T>],
     centers: &[f64],
     out: &mut [Line<f64>],
     lane: usize,
@@ -638,7 +633,7 @@ unsafe fn group_distances<W: Lanes<Elem = f64>, const M: usize, const C: usize>(
         for (j, line) in block.iter().enumerate() {
             let mut x = [W::splat(0.0); M];
             for (m, x) in x.iter_mut().enumerate() {
-                *x = W::load(line.0.as_ptr().add(lane + m * W::WIDTH));
+                *x = widened(line.0.as_ptr().add(lane + m * W::WIDTH));
             }
             // Written out: as a loop it is not unrolled, and the sums stay in memory.
             let center = centers.as_ptr().add(j);
@@ -659,6 +654,22 @@ unsafe fn group_distances<W: Lanes<Elem = f64>, const M: usize, const C: usize>(
             }
         }
     }
+}
+
+/// Reads as many numbers as the register holds, and widens them in it: a block of wide rows in float64 would not fit into the
+/// first-level cache.
+///
+/// # Safety
+/// The CPU must have the instruction set of `W`; `from` must be valid for `WIDTH` reads.
+#[inline(always)]
+unsafe fn widened<W: Lanes<Elem = f64>, T: Element>(from: *const T) -> W {
+    let mut numbers = [0.0; WIDEST];
+    for (i, number) in numbers.iter_mut().enumerate().take(W::WIDTH) {
+        // SAFETY: the caller vouches for this read.
+        *number = unsafe { *from.add(i) }.into();
+    }
+    // SAFETY: the caller vouches for the instruction set; no register is wider.
+    unsafe { W::load(numbers.as_ptr()) }
 }
 
 /// Adds (x − c)² to each sum.

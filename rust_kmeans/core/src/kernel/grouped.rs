@@ -125,7 +125,7 @@ pub(super) unsafe fn screen<V: Lanes>(
     let rows = source.len().min(BLOCK);
     let place = |label: i32| usize::try_from(label).map_or(0, |c| grouped.places[c]);
     let own_places = labels.map(place);
-    let all = Centers::new(packed, &grouped.rows);
+    let all = Centers::new(&grouped.rows, &packed.shift, packed.d);
     for first in (0..rows).step_by(ROWS) {
         let four = Four::of(source, first);
         let places = std::array::from_fn(|i| own_places[(first + i).min(rows - 1)]);
@@ -143,7 +143,8 @@ pub(super) unsafe fn screen<V: Lanes>(
         }
         let size = ends[1] - ends[0];
         pairs += size * count;
-        let centers = Centers::new(packed, &grouped.rows[ends[0] * packed.width()..]);
+        let rows = &grouped.rows[ends[0] * packed.width()..];
+        let centers = Centers::new(rows, &packed.shift, packed.d);
         for first in (0..count).step_by(ROWS) {
             let pick = |i: usize| source.row(listed[(first + i).min(count - 1)]);
             let four = Four {

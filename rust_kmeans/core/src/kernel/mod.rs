@@ -733,7 +733,6 @@ impl<T: Element> Scratch<T> {
 pub(crate) struct Distances<T> {
     isa: Isa,
     block: Vec<Line<T>>,
-    wide: Vec<Line<f64>>,
     /// Squared distances, one line a center.
     pub(crate) out: Vec<Line<f64>>,
     zero: Vec<T>,
@@ -746,7 +745,6 @@ impl<T: Element> Distances<T> {
         Ok(Self {
             isa: isa.check()?,
             block: try_vec(what, d, Line([T::default(); BLOCK]))?,
-            wide: try_vec(what, d, Line([0.0; BLOCK]))?,
             out: try_vec(what, centers, Line([0.0; BLOCK]))?,
             zero: try_vec(what, d, T::default())?,
         })

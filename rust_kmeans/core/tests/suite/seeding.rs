@@ -133,12 +133,21 @@ fn check<T: Element>(
     let expected = reference(data, k, weights, seed, trials);
     let mut fortran = Array2::from_elem(ndarray::ShapeBuilder::f(data.dim()), T::default());
     fortran.assign(data);
+    let (n, d) = data.dim();
+    // What lies between the rows would spoil any sum it got into.
+    let mut wider = Array2::from_elem((2 * n, d + 3), T::from_f64(f64::NAN));
+    let mut apart = wider.slice_mut(ndarray::s![..;2, 1..=d]);
+    apart.assign(data);
     for isa in Isa::available() {
         for threads in 1..=4 {
             let params = common::params(Some(isa), threads, 1);
-            let layout = if threads == 3 { &fortran } else { data };
+            let layout = match threads {
+                2 => apart.view(),
+                3 => fortran.view(),
+                _ => data.view(),
+            };
             let seeds = kmeans_plusplus(
-                Rows::new(layout.view()),
+                Rows::new(layout),
                 k,
                 weights,
                 seed,
@@ -172,6 +181,24 @@ fn hard<T: Element>(kind: usize, n: usize, d: usize, seed: u64) -> Array2<T> {
     })
 }
 
+/// [`check`] for both types of such data, with weights if wanted.
+fn check_both(
+    (kind, n, d): (usize, usize, usize),
+    k: usize,
+    weighted: bool,
+    seed: u64,
+    trials: usize,
+) {
+    let k = k.min(n);
+    let mut noise = common::noise(seed ^ 1);
+    let weights: Vec<_> = (0..n)
+        .map(|i| (noise() + 1.0) * if i % 3 == 1 { 0.0 } else { 1e3 })
+        .collect();
+    let weights = weighted.then_some(weights.as_slice());
+    check(&hard::<f32>(kind, n, d, seed), k, weights, seed, trials);
+    check(&hard::<f64>(kind, n, d, seed), k, weights, seed, trials);
+}
+
 proptest! {
     #![proptest_config(common::cases(120))]
 
@@ -180,12 +207,15 @@ proptest! {
         kind in 0_usize..10, n in 1_usize..700, d in 1_usize..35, k in 1_usize..24, seed in any::<u64>(), trials in 1_usize..9,
         weighted in any::<bool>(),
     ) {
-        let k = k.min(n);
-        let mut noise = common::noise(seed ^ 1);
-        let weights: Vec<_> = (0..n).map(|i| if i % 3 == 1 { 0.0 } else { (noise() + 1.0) * 1e3 }).collect();
-        let weights = weighted.then_some(weights.as_slice());
-        check(&hard::<f32>(kind, n, d, seed), k, weights, seed, trials);
-        check(&hard::<f64>(kind, n, d, seed), k, weights, seed, trials);
+        check_both((kind, n, d), k, weighted, seed, trials);
+    }
+
+    #[test]
+    fn pruned_seeds_of_wide_rows_are_those_of_all_float64_distances(
+        kind in 0_usize..10, n in 1_usize..200, d in 28_usize..131, k in 1_usize..16, seed in any::<u64>(), trials in 1_usize..10,
+        weighted in any::<bool>(),
+    ) {
+        check_both((kind, n, d), k, weighted, seed, trials);
     }
 }
 

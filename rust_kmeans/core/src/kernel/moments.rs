@@ -1,22 +1,24 @@
 //! Sums of features less their middles, and of the squares of these differences: what variances follow from.
 //!
-//! A sum would wait for its own last addition at every row. A power of two of rows (64 numbers or more, fixed by the number
-//! of features alone) is therefore one long row, each of whose places has sums of its own, added row by row and at the
-//! end to those of its feature, from the first place to the last. So the order of additions depends on neither the
-//! registers nor the strides.
+//! Loops over a few features would be slow, and a sum would wait for its own last addition. Some rows that lie one after
+//! the other, how many is fixed by the number of features alone, are therefore one long row, each of whose places has
+//! sums of its own; these are added at the end to those of its feature, from the first place to the last. So the order
+//! of additions depends on neither the registers nor the strides.
 
 use super::lanes::{Lanes, LanesOf};
-use super::{BLOCK, Isa, PANEL_BYTES, WIDEST};
+use super::{BLOCK, Isa};
 use crate::element::Element;
 use crate::error::{Result, try_vec};
 use crate::view::Rows;
 
 /// What memory is asked for.
 const SUMS: &str = "the sums of the features";
-/// Least numbers of a long row: no tile of any instruction set is wider.
-const LONG_ROW: usize = 64;
-/// Long rows read at least before the next tile is, so that sums are seldom loaded and stored.
-const LEAST_ROWS: usize = 8;
+/// Numbers added at a time: whole registers of any instruction set.
+const STEP: usize = 16;
+/// Least numbers of a long row: the next comes when the last addition to each sum is done.
+const LEAST: usize = 64;
+/// Most numbers of a long row of several rows: its sums stay in the first-level cache.
+const MOST: usize = 1024;
 
 /// Room for the sums of some rows.
 #[derive(Debug)]
@@ -35,8 +37,7 @@ impl<T: Element> FeatureSums<T> {
     /// forces one that is not here is told by what needs one.
     pub(crate) fn new(data: &Rows<'_, T>, middle: &[f64]) -> Result<Self> {
         let d = middle.len();
-        // At most a block, of which it is a divisor: both are powers of two.
-        let together = LONG_ROW.div_ceil(d).next_power_of_two();
+        let together = rows_together(d);
         let mut repeated = try_vec(SUMS, together * d, 0.0)?;
         for row in repeated.chunks_exact_mut(d) {
             row.copy_from_slice(middle);
@@ -93,6 +94,15 @@ impl<T: Element> FeatureSums<T> {
     }
 }
 
+/// Rows of a long row: a power of two that makes it whole steps, so no more than a block, of which it is a divisor.
+fn rows_together(d: usize) -> usize {
+    let mut together = LEAST.div_ceil(d).next_power_of_two();
+    while together * d % STEP > 0 {
+        together *= 2;
+    }
+    if together * d > MOST { 1 } else { together }
+}
+
 /// Copies rows from `first` on, as many as there is room for.
 fn gather<T: Element>(data: &Rows<'_, T>, first: usize, to: &mut [T]) {
     let d = data.n_columns();
@@ -126,14 +136,13 @@ fn add_all<T: Element>(isa: Isa, rows: &[T], middle: &[f64], sums: (&mut [f64], 
         // SAFETY: `Isa::choose` names none that is not here.
         Isa::Neon => unsafe { neon(rows, middle, sums) },
         // SAFETY: plain Rust needs no instruction set.
-        _ => unsafe { add_rows::<<f64 as LanesOf>::Scalar, T, 2>(rows, middle, sums) },
+        _ => unsafe { add_rows::<<f64 as LanesOf>::Scalar, T>(rows, middle, sums) },
     }
 }
 
-/// Declares the shell of [`add_rows`] for one instruction set, with so many registers of sums at a time, and as many of
-/// sums of squares and of middles.
+/// Declares the shell of [`add_rows`] for one instruction set.
 macro_rules! shell {
-    ($name:ident, $lanes:ident, $together:literal, $feature:literal) => {
+    ($name:ident, $lanes:ident, $feature:literal) => {
         /// As [`add_rows`].
         ///
         /// # Safety
@@ -141,104 +150,82 @@ macro_rules! shell {
         #[target_feature(enable = $feature)]
         unsafe fn $name<T: Element>(rows: &[T], middle: &[f64], sums: (&mut [f64], &mut [f64])) {
             // SAFETY: the caller vouches for the instruction set.
-            unsafe { add_rows::<<f64 as LanesOf>::$lanes, T, $together>(rows, middle, sums) };
+            unsafe { add_rows::<<f64 as LanesOf>::$lanes, T>(rows, middle, sums) };
         }
     };
 }
 
 #[cfg(target_arch = "x86_64")]
-shell!(avx512, Avx512, 4, "avx512f,avx512vl");
+shell!(avx512, Avx512, "avx512f,avx512vl");
 #[cfg(target_arch = "x86_64")]
-shell!(avx2, Avx2, 4, "avx2,fma");
+shell!(avx2, Avx2, "avx2,fma");
 #[cfg(target_arch = "aarch64")]
-shell!(neon, Neon, 4, "neon");
+shell!(neon, Neon, "neon");
 
-/// As [`add_all`], `M` registers of places at a time, at most four.
+/// As [`add_all`]. Reads memory from first to last, as fast as it comes, and leaves the sums in the first-level cache.
 ///
 /// # Safety
 /// The CPU must have the instruction set of `W`.
 #[inline(always)]
-unsafe fn add_rows<W: Lanes<Elem = f64>, T: Element, const M: usize>(
+unsafe fn add_rows<W: Lanes<Elem = f64>, T: Element>(
     rows: &[T],
     middle: &[f64],
     (sums, squares): (&mut [f64], &mut [f64]),
 ) {
-    let width = middle.len();
-    assert!(width >= LONG_ROW && sums.len() == width && squares.len() == width);
-    let whole = rows.len() - rows.len() % width;
-    let (rows, rest) = rows.split_at(whole);
-    let tile = M * W::WIDTH;
-    // So many that the next tile finds them in the first-level cache.
-    let cached = (PANEL_BYTES / 2 / (width * size_of::<T>())).max(LEAST_ROWS);
-    for rows in rows.chunks(cached * width) {
-        // SAFETY: the caller vouches for the instruction set; tiles end at the width, and none is wider.
+    let whole = middle.len() - middle.len() % STEP;
+    let (middles, last_middle) = middle.split_at(whole);
+    let mut rows = rows.chunks_exact(middle.len());
+    for row in &mut rows {
+        let (row, last) = row.split_at(whole);
+        let places = (sums.as_chunks_mut::<STEP>().0.iter_mut())
+            .zip(squares.as_chunks_mut::<STEP>().0)
+            .zip(middles.as_chunks::<STEP>().0);
+        for (((sums, squares), middle), x) in places.zip(row.as_chunks::<STEP>().0) {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { add_step::<W, T>(x, middle, (sums, squares)) };
+        }
+        add(
+            last,
+            last_middle,
+            (&mut sums[whole..], &mut squares[whole..]),
+        );
+    }
+    add(rows.remainder(), middle, (sums, squares));
+}
+
+/// As [`add`], in registers: what the compiler makes of that loop gathers numbers one by one.
+///
+/// # Safety
+/// The CPU must have the instruction set of `W`.
+#[inline(always)]
+unsafe fn add_step<W: Lanes<Elem = f64>, T: Element>(
+    row: &[T; STEP],
+    middle: &[f64; STEP],
+    (sums, squares): (&mut [f64; STEP], &mut [f64; STEP]),
+) {
+    let row: [f64; STEP] = row.map(Into::into);
+    for at in (0..STEP).step_by(W::WIDTH) {
+        // SAFETY: the caller vouches for the instruction set; widths divide the step, so that all reads and writes lie
+        // within it.
         unsafe {
-            for first in (0..=width - tile).step_by(tile) {
-                add_tile::<W, T, M>(rows, (first, first), middle, (sums, squares));
-            }
-            let rest = width % tile;
-            let registers = rest.div_ceil(W::WIDTH);
-            let places = (width - registers * W::WIDTH, width - rest);
-            match registers {
-                0 => {}
-                1 => add_tile::<W, T, 1>(rows, places, middle, (sums, squares)),
-                2 => add_tile::<W, T, 2>(rows, places, middle, (sums, squares)),
-                3 => add_tile::<W, T, 3>(rows, places, middle, (sums, squares)),
-                _ => add_tile::<W, T, M>(rows, places, middle, (sums, squares)),
-            }
+            let x = W::load(row.as_ptr().add(at));
+            let middle = W::load(middle.as_ptr().add(at));
+            let sum = W::load(sums.as_ptr().add(at)).plus(x.minus(middle));
+            let square = W::load(squares.as_ptr().add(at)).plus_squared_difference(x, middle);
+            sum.store(sums.as_mut_ptr().add(at));
+            square.store(squares.as_mut_ptr().add(at));
         }
     }
-    let places = sums.iter_mut().zip(squares).zip(middle);
-    for (((sum, square), &middle), &x) in places.zip(rest) {
+}
+
+/// Adds each number, less its middle, and the square of that.
+#[inline(always)]
+fn add<T: Element>(row: &[T], middle: &[f64], (sums, squares): (&mut [f64], &mut [f64])) {
+    for ((&x, middle), (sum, square)) in row.iter().zip(middle).zip(sums.iter_mut().zip(squares)) {
         let x: f64 = x.into();
         let x = x - middle;
         *sum += x;
         *square += x * x;
-    }
-}
-
-/// Adds `M` registers of places of whole long rows, from place `first` on; those before `fresh` have been added already,
-/// and are read with the others but not stored: no loop over a few numbers.
-///
-/// # Safety
-/// The CPU must have the instruction set of `W`; the places must lie within the long rows, which are as long as `middle`.
-#[inline(always)]
-unsafe fn add_tile<W: Lanes<Elem = f64>, T: Element, const M: usize>(
-    rows: &[T],
-    (first, fresh): (usize, usize),
-    middle: &[f64],
-    (sums, squares): (&mut [f64], &mut [f64]),
-) {
-    // SAFETY: the caller vouches for the instruction set and that all M registers lie within a long row.
-    unsafe {
-        let load = |from: &[f64]| -> [W; M] {
-            std::array::from_fn(|i| W::load(from.as_ptr().add(first + i * W::WIDTH)))
-        };
-        let middles = load(middle);
-        let (mut sum, mut square) = (load(sums), load(squares));
-        for row in rows.chunks_exact(middle.len()) {
-            let row = row.as_ptr().add(first);
-            for i in 0..M {
-                let mut x = [0.0; WIDEST];
-                for (lane, x) in x.iter_mut().enumerate().take(W::WIDTH) {
-                    *x = (*row.add(i * W::WIDTH + lane)).into();
-                }
-                let x = W::load(x.as_ptr());
-                sum[i] = sum[i].plus(x.minus(middles[i]));
-                square[i] = square[i].plus_squared_difference(x, middles[i]);
-            }
-        }
-        let store = |registers: [W; M], to: &mut [f64]| {
-            for (i, register) in registers.into_iter().enumerate() {
-                let mut numbers = [0.0; WIDEST];
-                register.store(numbers.as_mut_ptr());
-                let at = first + i * W::WIDTH;
-                let done = fresh.saturating_sub(at);
-                to[at + done..at + W::WIDTH].copy_from_slice(&numbers[done..W::WIDTH]);
-            }
-        };
-        store(sum, sums);
-        store(square, squares);
     }
 }
 
@@ -251,10 +238,11 @@ mod tests {
     /// The sums by their definition: first of each place of a long row, then of each feature.
     fn expected<T: Element>(data: &Array2<T>, middle: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let d = middle.len();
-        let mut together = 1;
-        while together * d < 64 {
-            together *= 2;
-        }
+        let together = (0..7).map(|power| 1 << power);
+        let together = together
+            .filter(|rows| rows * d >= 64 && rows * d % 16 == 0)
+            .find(|rows| rows * d <= 1024)
+            .unwrap_or(1);
         let sums = |of: fn(f64) -> f64| {
             let mut places = vec![0.0; together * d];
             for ((i, j), &x) in data.indexed_iter() {
@@ -274,7 +262,12 @@ mod tests {
         let expected = expected(&data, &middle);
         let mut padded = Array2::from_elem((n, d + 3), T::default());
         padded.slice_mut(s![.., 1..=d]).assign(&data);
-        let fortran = data.t().as_standard_layout().reversed_axes();
+        let fortran = data
+            .clone()
+            .reversed_axes()
+            .as_standard_layout()
+            .reversed_axes()
+            .into_owned();
         let backward = data
             .slice(s![..;-1, ..;-1])
             .as_standard_layout()

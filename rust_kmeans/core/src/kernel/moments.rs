@@ -9,7 +9,7 @@ use super::lanes::{Lanes, LanesOf};
 use super::{BLOCK, Isa};
 use crate::element::Element;
 use crate::error::{Result, try_vec};
-use crate::view::Rows;
+use crate::view::{Rows, prefetch};
 
 /// What memory is asked for.
 const SUMS: &str = "the sums of the features";
@@ -162,7 +162,8 @@ shell!(avx2, Avx2, "avx2,fma");
 #[cfg(target_arch = "aarch64")]
 shell!(neon, Neon, "neon");
 
-/// As [`add_all`]. Reads memory from first to last, as fast as it comes, and leaves the sums in the first-level cache.
+/// As [`add_all`]. Several long rows side by side load and store their sums once, but memory is read fastest from first to
+/// last, which float64 data need more.
 ///
 /// # Safety
 /// The CPU must have the instruction set of `W`.
@@ -170,50 +171,83 @@ shell!(neon, Neon, "neon");
 unsafe fn add_rows<W: Lanes<Elem = f64>, T: Element>(
     rows: &[T],
     middle: &[f64],
-    (sums, squares): (&mut [f64], &mut [f64]),
+    sums: (&mut [f64], &mut [f64]),
 ) {
-    let whole = middle.len() - middle.len() % STEP;
-    let (middles, last_middle) = middle.split_at(whole);
-    let mut rows = rows.chunks_exact(middle.len());
-    for row in &mut rows {
-        let (row, last) = row.split_at(whole);
-        let places = (sums.as_chunks_mut::<STEP>().0.iter_mut())
-            .zip(squares.as_chunks_mut::<STEP>().0)
-            .zip(middles.as_chunks::<STEP>().0);
-        for (((sums, squares), middle), x) in places.zip(row.as_chunks::<STEP>().0) {
-            // SAFETY: the caller vouches for the instruction set.
-            unsafe { add_step::<W, T>(x, middle, (sums, squares)) };
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe {
+        if size_of::<T>() < size_of::<f64>() {
+            add_groups::<W, T, 4>(rows, middle, sums);
+        } else {
+            add_groups::<W, T, 1>(rows, middle, sums);
         }
-        add(
-            last,
-            last_middle,
-            (&mut sums[whole..], &mut squares[whole..]),
-        );
     }
-    add(rows.remainder(), middle, (sums, squares));
 }
 
-/// As [`add`], in registers: what the compiler makes of that loop gathers numbers one by one.
+/// As [`add_all`], `R` long rows at a time.
 ///
 /// # Safety
 /// The CPU must have the instruction set of `W`.
 #[inline(always)]
-unsafe fn add_step<W: Lanes<Elem = f64>, T: Element>(
-    row: &[T; STEP],
-    middle: &[f64; STEP],
-    (sums, squares): (&mut [f64; STEP], &mut [f64; STEP]),
+unsafe fn add_groups<W: Lanes<Elem = f64>, T: Element, const R: usize>(
+    rows: &[T],
+    middle: &[f64],
+    (sums, squares): (&mut [f64], &mut [f64]),
 ) {
-    let row: [f64; STEP] = row.map(Into::into);
-    for at in (0..STEP).step_by(W::WIDTH) {
-        // SAFETY: the caller vouches for the instruction set; widths divide the step, so that all reads and writes lie
-        // within it.
-        unsafe {
-            let x = W::load(row.as_ptr().add(at));
-            let middle = W::load(middle.as_ptr().add(at));
-            let sum = W::load(sums.as_ptr().add(at)).plus(x.minus(middle));
-            let square = W::load(squares.as_ptr().add(at)).plus_squared_difference(x, middle);
-            sum.store(sums.as_mut_ptr().add(at));
-            square.store(squares.as_mut_ptr().add(at));
+    let width = middle.len();
+    let whole = width - width % STEP;
+    let mut groups = rows.chunks_exact(R * width);
+    for rows in &mut groups {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe { add_steps::<W, T, R>(rows, middle, (sums, squares)) };
+        for row in rows.chunks_exact(width) {
+            let sums = (&mut sums[whole..], &mut squares[whole..]);
+            add(&row[whole..], &middle[whole..], sums);
+        }
+    }
+    for row in groups.remainder().chunks(width) {
+        add(row, middle, (sums, squares));
+    }
+}
+
+/// As [`add`] for the whole steps of `R` rows, in registers: what the compiler makes of that loop gathers numbers one by
+/// one.
+///
+/// # Safety
+/// The CPU must have the instruction set of `W`.
+#[inline(always)]
+unsafe fn add_steps<W: Lanes<Elem = f64>, T: Element, const R: usize>(
+    rows: &[T],
+    middle: &[f64],
+    (sums, squares): (&mut [f64], &mut [f64]),
+) {
+    let width = middle.len();
+    let next = rows.as_ptr_range().end.cast::<u8>();
+    let rows: [&[[T; STEP]]; R] =
+        std::array::from_fn(|i| rows[i * width..(i + 1) * width].as_chunks().0);
+    let sums = sums.as_chunks_mut::<STEP>().0.iter_mut();
+    let places = sums.zip(squares.as_chunks_mut::<STEP>().0);
+    for (step, ((sums, squares), middle)) in places.zip(middle.as_chunks::<STEP>().0).enumerate() {
+        // Several rows are not read in order; the CPU sees by itself that one is.
+        let bytes = if R > 1 { R * STEP * size_of::<T>() } else { 0 };
+        for line in (0..bytes).step_by(64) {
+            prefetch(next.wrapping_add(step * bytes + line));
+        }
+        let rows: [[f64; STEP]; R] = rows.map(|row| row[step].map(Into::into));
+        for at in (0..STEP).step_by(W::WIDTH) {
+            // SAFETY: the caller vouches for the instruction set; widths divide the step, so that all reads and writes lie
+            // within it.
+            unsafe {
+                let middle = W::load(middle.as_ptr().add(at));
+                let mut sum = W::load(sums.as_ptr().add(at));
+                let mut square = W::load(squares.as_ptr().add(at));
+                for row in &rows {
+                    let x = W::load(row.as_ptr().add(at));
+                    sum = sum.plus(x.minus(middle));
+                    square = square.plus_squared_difference(x, middle);
+                }
+                sum.store(sums.as_mut_ptr().add(at));
+                square.store(squares.as_mut_ptr().add(at));
+            }
         }
     }
 }

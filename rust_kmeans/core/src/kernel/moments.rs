@@ -97,7 +97,7 @@ impl<T: Element> FeatureSums<T> {
 /// Rows of a long row: a power of two that makes it whole steps, so no more than a block, of which it is a divisor.
 fn rows_together(d: usize) -> usize {
     let mut together = LEAST.div_ceil(d).next_power_of_two();
-    while together * d % STEP > 0 {
+    while !(together * d).is_multiple_of(STEP) {
         together *= 2;
     }
     if together * d > MOST { 1 } else { together }
@@ -274,7 +274,7 @@ mod tests {
         let d = middle.len();
         let together = (0..7).map(|power| 1 << power);
         let together = together
-            .filter(|rows| rows * d >= 64 && rows * d % 16 == 0)
+            .filter(|rows| rows * d >= 64 && (rows * d).is_multiple_of(16))
             .find(|rows| rows * d <= 1024)
             .unwrap_or(1);
         let sums = |of: fn(f64) -> f64| {

@@ -39,7 +39,8 @@ fn the_variance_is_the_same_bits_for_any_threads_and_strides() -> Result<(), Err
     for d in [1, 2, 10, 33, 100, 131] {
         let data = common::blobs::<f32>(9_001, d, 4, 1);
         let expected = mean_variance(Rows::new(data.view()), &Pool::new(1)?)?.to_bits();
-        let fortran = data.t().as_standard_layout().reversed_axes();
+        let columns = data.t();
+        let fortran = columns.as_standard_layout().reversed_axes();
         for threads in [1, 2, 3] {
             let pool = Pool::new(threads)?;
             for view in [data.view(), fortran.view()] {

@@ -2,6 +2,7 @@
 
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
+use crate::kernel::FeatureSums;
 use crate::pool::Pool;
 use crate::scale::Scale;
 use crate::view::Rows;
@@ -73,14 +74,18 @@ impl Moments {
             });
         }
         let mut sums = try_vec(SUMS, n.div_ceil(PIECE).saturating_mul(2 * d), 0.0)?;
-        let mut threads = try_vec(SUMS, pool.useful_threads(n, d * 8), ())?;
+        let n_threads = pool.useful_threads(n, d * 8);
+        let mut threads = Vec::with_capacity(n_threads);
+        for _ in 0..n_threads {
+            threads.push(FeatureSums::new(&data, &self.middle)?);
+        }
         pool.for_each(
             sums.chunks_exact_mut(2 * d).enumerate(),
             &mut threads,
-            |(), (at, sums)| {
+            |thread, (at, sums)| {
                 let first = at * PIECE;
-                let count = PIECE.min(n - first);
-                add_piece(&data, first, count, &self.middle, sums.split_at_mut(d));
+                let rows = (first, PIECE.min(n - first));
+                thread.add_to(sums.split_at_mut(d), &data, rows);
             },
         );
         for piece in sums.chunks_exact(2 * d) {
@@ -103,37 +108,5 @@ impl Moments {
             variances += (square / n - mean * mean).max(0.0);
         }
         variances / self.middle.len() as f64
-    }
-}
-
-/// Adds x − middle and its square for each feature of some rows.
-fn add_piece<T: Element>(
-    data: &Rows<'_, T>,
-    first: usize,
-    count: usize,
-    middle: &[f64],
-    (sums, squares): (&mut [f64], &mut [f64]),
-) {
-    let mut add = |j: usize, x: T| {
-        let x: f64 = x.into();
-        let x = x - middle[j];
-        sums[j] += x;
-        squares[j] += x * x;
-    };
-    if let Some(values) = data.packed(first, count) {
-        for row in values.chunks_exact(middle.len()) {
-            for (j, &x) in row.iter().enumerate() {
-                add(j, x);
-            }
-        }
-    } else {
-        let block = data
-            .as_array()
-            .slice_move(ndarray::s![first..first + count, ..]);
-        for (j, column) in block.columns().into_iter().enumerate() {
-            for &x in column {
-                add(j, x);
-            }
-        }
     }
 }

@@ -150,6 +150,7 @@ mod grouped;
 mod heights;
 pub(crate) mod lanes;
 mod margin;
+mod moments;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -160,6 +161,7 @@ pub(crate) use grouped::{Grouped, Screened, groups_for};
 pub(crate) use heights::{Heights, PARTS};
 use margin::MarginBound;
 pub(crate) use margin::slack;
+pub(crate) use moments::FeatureSums;
 
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};

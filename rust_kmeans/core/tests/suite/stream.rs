@@ -35,6 +35,24 @@ fn the_variance_of_blocks_at_multiples_of_4096_rows_is_that_of_all_rows() -> Res
 }
 
 #[test]
+fn the_variance_is_the_same_bits_for_any_threads_and_strides() -> Result<(), Error> {
+    for d in [1, 2, 10, 33, 100, 131] {
+        let data = common::blobs::<f32>(9_001, d, 4, 1);
+        let expected = mean_variance(Rows::new(data.view()), &Pool::new(1)?)?.to_bits();
+        let columns = data.t();
+        let fortran = columns.as_standard_layout().reversed_axes();
+        for threads in [1, 2, 3] {
+            let pool = Pool::new(threads)?;
+            for view in [data.view(), fortran.view()] {
+                let found = mean_variance(Rows::new(view), &pool)?;
+                assert_eq!(found.to_bits(), expected, "{threads} {:?}", view.strides());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_step_over_blocks_with_empty_clusters_is_that_of_lloyd() -> Result<(), Error> {
     let data = common::blobs::<f64>(600, 3, 4, 2);
     // Two clusters that no row is near to.

@@ -127,9 +127,8 @@ fn change(mut count: impl FnMut(usize) -> usize) {
     let _ = AT_WORK.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
 }
 
-/// How long the calling thread works alone while the others sleep: about as long as it costs to wake them, in a process that
-/// did other things before. A fit that is over sooner wakes nobody, and one that is not loses little.
-const PATIENCE: Duration = Duration::from_micros(100);
+/// How long the calling thread works alone while the others sleep. A fit that is over sooner wakes nobody.
+const PATIENCE: Duration = Duration::from_micros(20);
 
 /// Private worker threads. The calling thread works too, so that one thread needs no pool at all, and interrupts are
 /// checked where Python delivers signals.

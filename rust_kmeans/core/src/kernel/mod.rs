@@ -177,8 +177,8 @@ pub(crate) const BLOCK: usize = 64;
 const GROUP: usize = 6;
 /// Most numbers of a register.
 const WIDEST: usize = 16;
-/// Bytes of a block that stay in the first-level cache beside the centers that stream by.
-const PANEL_BYTES: usize = 32 << 10;
+/// Bytes of a block that stay in a first-level cache of 32 KiB beside the centers that stream by.
+const PANEL_BYTES: usize = 28 << 10;
 
 /// One feature of a block of samples.
 #[derive(Debug, Clone, Copy)]
@@ -690,7 +690,9 @@ pub(crate) struct Scratch<T> {
 impl<T: Element> Scratch<T> {
     pub(crate) fn new(k: usize, d: usize) -> Result<Self> {
         let zero = Line([T::default(); BLOCK]);
-        let panel = PANEL_BYTES / size_of::<Line<T>>();
+        // Panels of nearly the same size, each but the last of whole registers.
+        let panels = d.div_ceil(PANEL_BYTES / size_of::<Line<T>>()).max(1);
+        let panel = d.div_ceil(panels).next_multiple_of(WIDEST).min(d);
         // Runs with fewer centers share it.
         let groups = groups_for::<T>(k, d);
         let scores = if d > panel || groups > 0 {
@@ -699,7 +701,7 @@ impl<T: Element> Scratch<T> {
             k.min(along::most_centers(d))
         };
         Ok(Self {
-            block: try_vec("a block of samples", d.min(panel), zero)?,
+            block: try_vec("a block of samples", panel, zero)?,
             scores: try_vec("a block of scores", scores, zero)?,
             gaps: zero,
             indices: zero,

@@ -4,6 +4,7 @@
 use super::generic::fill;
 use super::lanes::Lanes;
 use super::{BLOCK, Line, Moving};
+use crate::element::Element;
 use crate::exact_sum::ExactTable;
 
 /// Centers summed side by side.
@@ -41,7 +42,6 @@ pub(super) unsafe fn add_block<V: Lanes, W: Lanes<Elem = f64>>(
     if let Some(given) = moving.weights {
         weights.0.copy_from_slice(&given[first..first + BLOCK]);
     }
-    let (high_grid, low_grid) = moving.grids.steps();
     for center in (0..k).step_by(TOGETHER) {
         // −1 for the rows of a cluster, else 0: lanes subtract products.
         let mut chosen = [Line([0.0; BLOCK]); TOGETHER];
@@ -51,40 +51,78 @@ pub(super) unsafe fn add_block<V: Lanes, W: Lanes<Elem = f64>>(
                 *chosen = if label == c { -1.0 } else { 0.0 };
             }
         }
+        let sums = Sums {
+            weights: &weights,
+            chosen: &chosen,
+            grids: moving.grids.steps(),
+        };
         for j in 0..=d {
-            let mut terms = weights;
-            if j < d {
-                for (term, &x) in terms.0.iter_mut().zip(&block[j].0) {
-                    let x: f64 = x.into();
-                    *term *= x;
-                }
-            }
+            let values = block.get(j).filter(|_| j < d);
             let (mut high, mut low) = ([0.0; TOGETHER], [0.0; TOGETHER]);
-            // SAFETY: the caller vouches for the instruction set; lines have BLOCK entries, and `high` and `low` four.
+            let out = (&mut high, &mut low);
+            // SAFETY: the caller vouches for the instruction set.
             unsafe {
-                let none = W::splat(0.0);
-                let (mut highs, mut lows) = ([none; TOGETHER], [none; TOGETHER]);
-                let (high_cut, low_cut) = (W::splat(high_grid[j]), W::splat(low_grid[j]));
-                let mut lane = 0;
-                while lane < BLOCK {
-                    let term = W::load(terms.0.as_ptr().add(lane));
-                    let high_part = term.plus(high_cut).minus(high_cut);
-                    let low_part = term.minus(high_part).plus(low_cut).minus(low_cut);
-                    for c in 0..TOGETHER {
-                        let chosen = W::load(chosen[c].0.as_ptr().add(lane));
-                        highs[c] = highs[c].minus_product(high_part, chosen);
-                        lows[c] = lows[c].minus_product(low_part, chosen);
-                    }
-                    lane += W::WIDTH;
+                match k - center {
+                    1 => sums.column::<W, _, 1>((j, values), out),
+                    2 => sums.column::<W, _, 2>((j, values), out),
+                    3 => sums.column::<W, _, 3>((j, values), out),
+                    _ => sums.column::<W, _, TOGETHER>((j, values), out),
                 }
-                W::sum_four(highs, high.as_mut_ptr());
-                W::sum_four(lows, low.as_mut_ptr());
             }
             for (c, (high, low)) in (center..k).zip(high.into_iter().zip(low)) {
                 let (highs, lows) = table.row_mut(c);
                 highs[j] += high;
                 lows[j] += low;
             }
+        }
+    }
+}
+
+/// What the sums of a block for a few centers are made of.
+struct Sums<'a> {
+    weights: &'a Line<f64>,
+    chosen: &'a [Line<f64>; TOGETHER],
+    grids: (&'a [f64], &'a [f64]),
+}
+
+impl Sums<'_> {
+    /// The high and low sums of one feature, or of the weights where there are no values, for the first C centers.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of `W`.
+    #[inline(always)]
+    unsafe fn column<W: Lanes<Elem = f64>, T: Element, const C: usize>(
+        &self,
+        (j, values): (usize, Option<&Line<T>>),
+        (high, low): (&mut [f64; TOGETHER], &mut [f64; TOGETHER]),
+    ) {
+        let mut terms = *self.weights;
+        if let Some(values) = values {
+            for (term, &x) in terms.0.iter_mut().zip(&values.0) {
+                let x: f64 = x.into();
+                *term *= x;
+            }
+        }
+        let (high_grid, low_grid) = self.grids;
+        // SAFETY: the caller vouches for the instruction set; lines have BLOCK entries, `high` and `low` four.
+        unsafe {
+            let none = W::splat(0.0);
+            let (mut highs, mut lows) = ([none; TOGETHER], [none; TOGETHER]);
+            let (high_cut, low_cut) = (W::splat(high_grid[j]), W::splat(low_grid[j]));
+            let mut lane = 0;
+            while lane < BLOCK {
+                let term = W::load(terms.0.as_ptr().add(lane));
+                let high_part = term.plus(high_cut).minus(high_cut);
+                let low_part = term.minus(high_part).plus(low_cut).minus(low_cut);
+                for c in 0..C {
+                    let chosen = W::load(self.chosen[c].0.as_ptr().add(lane));
+                    highs[c] = highs[c].minus_product(high_part, chosen);
+                    lows[c] = lows[c].minus_product(low_part, chosen);
+                }
+                lane += W::WIDTH;
+            }
+            W::sum_four(highs, high.as_mut_ptr());
+            W::sum_four(lows, low.as_mut_ptr());
         }
     }
 }

@@ -112,7 +112,7 @@ UNUSUAL = [
 ]
 
 
-@pytest.mark.parametrize("params", UNUSUAL, ids=repr)
+@pytest.mark.parametrize("params", UNUSUAL, ids=" ".join)
 def test_unusual_parameters_are_left_to_the_long_way(params: dict[str, Any]) -> None:
     model = KMeans(**{"n_clusters": 5, "random_state": 0, **params})
     before = dict(vars(model))

@@ -379,6 +379,47 @@ def test_a_layout_is_refused_or_changes_nothing(
         assert layout in ("packed records", "unaligned", "other byte order")
 
 
+#: Parameters of an estimator; any number of runs would be done, however large.
+PARAMETERS = (
+    "n_clusters",
+    "init",
+    "max_iter",
+    "tol",
+    "verbose",
+    "random_state",
+    "copy_x",
+    "algorithm",
+    "n_threads",
+)
+
+
+@fuzz
+@given(data=st.data(), valid=arguments())
+def test_an_estimator_is_fitted_in_one_call_or_left_as_it_was(
+    data: st.DataObject, valid: dict[str, Any]
+) -> None:
+    drawn = st.sampled_from(["k-means++", "k-means||", "random"])
+    state = {
+        **{name: valid[name] for name in ("n_clusters", "max_iter", "tol", "algorithm", "n_threads")},
+        "init": valid["centers"] if data.draw(st.booleans()) else data.draw(drawn),
+        **{"n_init": "auto", "verbose": 0, "random_state": valid["seed"] % 2**32, "copy_x": True},
+    }
+    changed = data.draw(st.dictionaries(st.sampled_from(PARAMETERS), anything, max_size=2))
+    read = data.draw(st.dictionaries(st.sampled_from(["X", "sample_weight"]), anything, max_size=1))
+    asked, used = {**state, **changed}, {**valid, **read}
+    fitted = dict(asked)
+    distinct = answer(_core.plain_fit, fitted, used["X"], used["sample_weight"])
+    if distinct is None:
+        assert changed or read, "valid arguments were refused"
+        assert list(fitted) == list(asked)
+        assert all(fitted[name] is asked[name] for name in asked)
+        return
+    centers, labels = fitted["cluster_centers_"], fitted["labels_"]
+    check("lloyd", used, (centers, labels, fitted["inertia_"]))
+    assert len(centers) == fitted["n_clusters"]
+    assert distinct == len(np.unique(labels))
+
+
 @pytest.mark.parametrize("name", ["fit", "predict", "inertia", "kmeans_plusplus"])
 @fuzz
 @given(data=st.data(), valid=arguments())

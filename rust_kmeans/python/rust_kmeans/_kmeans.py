@@ -495,7 +495,10 @@ def _fit_together(
     """
     first = models[0]
     for model in models:
-        model._validate_params()
+        # Others differ from the first in the number of clusters alone, and scikit-learn's check takes as long as
+        # a fit of a thousand samples.
+        if model is first or type(model.n_clusters) is not int or model.n_clusters < 1:
+            model._validate_params()
     data = first._training_data(X)
     for model in models[1:]:
         validate_data(model, X, skip_check_array=True)

@@ -495,8 +495,8 @@ def _fit_together(
     """
     first = models[0]
     for model in models:
-        # Others differ from the first in the number of clusters alone, and scikit-learn's check takes as long as
-        # a fit of a thousand samples.
+        # Others differ from the first in the number of clusters alone, and scikit-learn's check takes as long
+        # as a fit of a thousand samples.
         if model is first or type(model.n_clusters) is not int or model.n_clusters < 1:
             model._validate_params()
     data = first._training_data(X)

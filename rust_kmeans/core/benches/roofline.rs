@@ -397,7 +397,7 @@ fn read(isa: Isa, data: &[u64]) -> u64 {
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `isa` is one this machine has.
-        Isa::Avx512 => unsafe { x86::read_avx512(data) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { x86::read_avx512(data) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `isa` is one this machine has.
         Isa::Avx2 => unsafe { x86::read_avx2(data) },
@@ -449,7 +449,7 @@ macro_rules! chains {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: `isa` is one this machine has.
-                    Isa::Avx512 => unsafe { x86::$avx512(rounds) },
+                    Isa::Avx512 | Isa::Avx512Vnni => unsafe { x86::$avx512(rounds) },
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: `isa` is one this machine has.
                     Isa::Avx2 => unsafe { x86::$avx2(rounds) },
@@ -462,7 +462,7 @@ macro_rules! chains {
 
             fn lanes(isa: Isa) -> usize {
                 let bytes = match isa {
-                    Isa::Avx512 => 64,
+                    Isa::Avx512 | Isa::Avx512Vnni => 64,
                     Isa::Avx2 => 32,
                     Isa::Neon | Isa::Scalar => 16,
                 };

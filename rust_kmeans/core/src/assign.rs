@@ -69,7 +69,7 @@ pub fn assign_block<T: Element>(
     packed.load(&centers, scale);
     let mut labels = try_vec("the labels", data.n_rows(), -1)?;
     let mut partial = Partial::empty(scale, &packed)?;
-    let mut workers = Worker::team(pool, &data, packed.k(), 1)?;
+    let mut workers = Worker::team(pool, &data, (packed.k(), isa), 1)?;
     Worker::open(&mut workers, 0, packed.k())?;
     let grids = partial.grids.clone();
     let job = Job {
@@ -106,7 +106,7 @@ pub fn predict<T: Element>(
     let mut packed = Packed::new(isa, centers.len() / data.n_columns(), data.n_columns())?;
     packed.load(&centers, &scale);
     let mut labels = try_vec("the labels", data.n_rows(), -1)?;
-    let mut workers = Worker::team(pool, &data, packed.k(), 1)?;
+    let mut workers = Worker::team(pool, &data, (packed.k(), isa), 1)?;
     let job = Job {
         run: 0,
         packed: &packed,
@@ -135,7 +135,7 @@ pub fn inertia<T: Element>(
     let exact = widen(&row_major(centers, data.n_columns())?)?;
     check_labels(labels, data.n_rows(), exact.len() / data.n_columns())?;
     let grid = Scale::of(data, weights, pool)?.distance_grid(&exact);
-    let mut workers = Worker::team(pool, &data, 0, 1)?;
+    let mut workers = Worker::team(pool, &data, (0, isa), 1)?;
     let piece = rows_per_piece(labels.len(), workers.len());
     let own = Own {
         data: &data,
@@ -183,7 +183,7 @@ impl<T: Element> Worker<T> {
     pub(crate) fn team(
         pool: &Pool,
         data: &Rows<'_, T>,
-        k: usize,
+        (k, isa): (usize, Isa),
         runs: usize,
     ) -> Result<Vec<Self>> {
         let d = data.n_columns();
@@ -191,7 +191,7 @@ impl<T: Element> Worker<T> {
         (0..threads)
             .map(|_| {
                 Ok(Self {
-                    scratch: Scratch::new(k, d)?,
+                    scratch: Scratch::new(isa, k, d)?,
                     fresh: [0; BLOCK],
                     margins: [T::default(); BLOCK],
                     moves: [Move::default(); BLOCK],
@@ -225,7 +225,7 @@ pub(crate) struct Found {
     pub(crate) changed: usize,
     /// Rows the kernel screened.
     pub(crate) screened: usize,
-    /// With how many centers it compared them, for all rows together.
+    /// With how many centers it compared them, for all rows together ([`pairs_a_row`](crate::kernel::pairs_a_row)).
     pub(crate) pairs: usize,
     /// Where it was wanted.
     pub(crate) inertia: ExactSum,
@@ -419,6 +419,7 @@ impl<'a, 'd, T: Element> Visit<'a, 'd, T> {
         let Self {
             job, first, labels, ..
         } = self;
+        worker.scratch.restart();
         match self.how {
             How::Kept => {}
             How::Dense => job.screen_dense(first, labels, worker),
@@ -610,7 +611,7 @@ impl<T: Element> Job<'_, '_, T> {
         let unproven = self.packed.screen::<MARGINS>(&source, &mut worker.scratch);
         let tally = &mut worker.tallies[self.run];
         tally.screened += source.len();
-        tally.pairs += source.len() * self.packed.k();
+        tally.pairs += source.len() * self.packed.pairs_a_row();
         self.take_screened::<MARGINS>(unproven, &source, worker);
     }
 

@@ -127,7 +127,7 @@ impl<T: Element> BlockRun<T> {
         };
         let mut found = 0;
         if inertia || known.is_none() {
-            let mut workers = Worker::team(pool, &data, k, 1)?;
+            let mut workers = Worker::team(pool, &data, (k, self.isa), 1)?;
             Worker::open(&mut workers, 0, k)?;
             let moving = Moving {
                 data: &data,

@@ -20,7 +20,8 @@ const SETTLING: f64 = 0.2;
 const SETTLING_IN_GROUPS: f64 = 0.5;
 /// Least n·d·k for which bounds are tried: below, an iteration takes microseconds.
 const SMALL: usize = 50_000;
-/// Least numbers of features and centers for which bounds by groups are taken: with fewer they save too little.
+/// Least numbers of features and centers for which bounds by groups are taken: with fewer they save too little. They save as
+/// little where rows are screened as bytes.
 const WIDE: usize = 64;
 const MANY: usize = 32;
 /// Most iterations between two trials of the bounds.
@@ -47,11 +48,16 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// For `n` samples, `d` features, `k` centers, and bounds by `groups` if these are asked for or likely to pay.
-    pub(crate) fn new(asked: Algorithm, (n, d, k): (usize, usize, usize), groups: usize) -> Self {
+    /// For `n` samples, `d` features, `k` centers, each sample taking as long as so many scores in a dense iteration, and bounds
+    /// by `groups` if these are asked for or likely to pay.
+    pub(crate) fn new(
+        asked: Algorithm,
+        (n, d, k): (usize, usize, usize),
+        (groups, pairs_a_row): (usize, usize),
+    ) -> Self {
         let groups = match asked {
             Algorithm::Yinyang => groups,
-            Algorithm::Auto if d >= WIDE && k >= MANY => groups,
+            Algorithm::Auto if d >= WIDE && k >= MANY && pairs_a_row == k => groups,
             _ => 0,
         };
         let asked = match asked {
@@ -60,12 +66,12 @@ impl Choice {
             Algorithm::Auto if n.saturating_mul(d).saturating_mul(k) < SMALL => Algorithm::Lloyd,
             asked => asked,
         };
-        let (k, d) = (k as f64, d as f64);
+        let (pairs_a_row, d) = (pairs_a_row as f64, d as f64);
         Self {
             asked,
             n,
             groups,
-            dense: d * k + 4.0 * d + 4.0 * k + 20.0,
+            dense: (d + 4.0) * pairs_a_row + 4.0 * d + 20.0,
             test: 15.0,
             survivor: 5.0 * d + 60.0,
             pair: d + 4.0,

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactTable, Grid, Grids};
 use crate::history::History;
 use crate::interrupt::{self, Convergence, Interrupt, Seen};
-use crate::kernel::{BLOCK, Grouped, Isa, Moving, Packed, groups_for, own_distances};
+use crate::kernel::{BLOCK, Grouped, Isa, Moving, Packed, groups_for, own_distances, pairs_a_row};
 use crate::params::{Algorithm, Params, ValidParams};
 use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
@@ -119,7 +119,12 @@ pub(crate) fn iterate<T: Element>(
         .map(|start| start.len() / d)
         .max()
         .unwrap_or(0);
-    let mut workers = Worker::team(&problem.pool, &problem.data, largest, starts.len())?;
+    let mut workers = Worker::team(
+        &problem.pool,
+        &problem.data,
+        (largest, problem.params.isa),
+        starts.len(),
+    )?;
     let room = n.saturating_mul(d * size_of::<T>()).max(LEAST_MEMORY);
     let needs: Vec<_> = starts
         .iter()
@@ -236,7 +241,11 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
     fn bytes(problem: &Problem<'_, T>, k: usize, threads: usize) -> usize {
         let (n, d) = (problem.data.n_rows(), problem.data.n_columns());
         let sums = (k * (d + 1)).saturating_mul(2 * size_of::<f64>() * (threads + 1));
-        let bounds = choice(problem.params.algorithm, &problem.data, k);
+        let bounds = choice(
+            (problem.params.algorithm, problem.params.isa),
+            &problem.data,
+            k,
+        );
         let bounds = (1 + bounds.groups()) * size_of::<T>();
         n.saturating_mul(size_of::<i32>() + bounds)
             .saturating_add(sums)
@@ -381,7 +390,7 @@ impl<T: Element> Labelling<T> {
             packed: Packed::new(isa, k, data.n_columns())?,
             labels: try_vec("the labels", data.n_rows(), -1)?,
             sums: ExactTable::new(k, data.n_columns() + 1)?,
-            choice: choice(algorithm, data, k),
+            choice: choice((algorithm, isa), data, k),
             bounds: None,
         })
     }
@@ -467,13 +476,13 @@ impl<T: Element> Labelling<T> {
 }
 
 /// Chooses the way of each pass over the rows of `data` with `k` centers.
-fn choice<T: Element>(algorithm: Algorithm, data: &Rows<'_, T>, k: usize) -> Choice {
+fn choice<T: Element>((algorithm, isa): (Algorithm, Isa), data: &Rows<'_, T>, k: usize) -> Choice {
     let (n, d) = (data.n_rows(), data.n_columns());
     let groups = match data.source(0, 1).across() {
         1 => groups_for::<T>(k, d),
         _ => 0,
     };
-    Choice::new(algorithm, (n, d, k), groups)
+    Choice::new(algorithm, (n, d, k), (groups, pairs_a_row(isa, k, d)))
 }
 
 /// Puts centers (row-major, `d` columns) into at most so many groups of near ones: by a few iterations of this algorithm on

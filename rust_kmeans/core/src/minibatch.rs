@@ -194,7 +194,7 @@ pub(crate) fn label<T: Element>(
     let mut packed = Packed::new(params.isa, centers.len() / d, d)?;
     packed.load(&centers, scale);
     let mut labels = try_vec("the labels", data.n_rows(), -1)?;
-    let mut workers = Worker::team(pool, data, packed.k(), 1)?;
+    let mut workers = Worker::team(pool, data, (packed.k(), packed.isa()), 1)?;
     let job = Job {
         run: 0,
         packed: &packed,
@@ -282,7 +282,12 @@ impl<'a, T: Element> DenseBatches<'a, T> {
             Some(_) => problem.scale.of_drawn(rows),
             None => problem.scale.clone(),
         };
-        let mut workers = Worker::team(pool, &batch_of(data, drawn.as_ref()), k, 1)?;
+        let mut workers = Worker::team(
+            pool,
+            &batch_of(data, drawn.as_ref()),
+            (k, problem.params.isa),
+            1,
+        )?;
         Worker::open(&mut workers, 0, k)?;
         Ok(Self {
             data,

@@ -267,7 +267,7 @@ impl Nearest {
             })?;
         let mut packed = Packed::new(isa.check()?, added.nrows(), d)?;
         packed.load(&centers, &self.scale);
-        let mut workers = Worker::team(pool, &data, packed.k(), 1)?;
+        let mut workers = Worker::team(pool, &data, (packed.k(), isa), 1)?;
         let job = Job {
             run: 0,
             packed: &packed,

@@ -20,7 +20,7 @@ use crate::element::Element;
 
 /// Sixteen `f32`.
 #[derive(Clone, Copy)]
-pub struct F32(__m512);
+pub struct F32(pub(super) __m512);
 
 /// Eight `f64`.
 #[derive(Clone, Copy)]
@@ -215,11 +215,27 @@ unsafe fn transpose_f32(
 ) {
     assert!(from.len() == 16 && (1..=16).contains(&columns) && lane + 16 <= BLOCK);
     let mask = u16::MAX >> (16 - columns);
-    let mut r: [_; 16] = std::array::from_fn(|i| {
+    let r: [_; 16] = std::array::from_fn(|i| {
         let row = from[i].wrapping_add(first);
         // SAFETY: the mask reads the first `columns` numbers of a row only.
         unsafe { _mm512_maskz_loadu_ps(mask, row) }
     });
+    let r = transposed(r);
+    for ((line, &shift), r) in to.iter_mut().zip(shift).zip(r).take(columns) {
+        // SAFETY: lane + 16 <= BLOCK, the length of a line.
+        unsafe {
+            _mm512_storeu_ps(
+                line.0.as_mut_ptr().add(lane),
+                _mm512_sub_ps(r, _mm512_set1_ps(shift)),
+            );
+        }
+    }
+}
+
+/// Sixteen registers of 32-bit lanes, whatever these hold, with lane i of register j as lane j of register i.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+pub(super) fn transposed(mut r: [__m512; 16]) -> [__m512; 16] {
     // Pairs, then quadruples of rows, within 128-bit quarters.
     let mut t = r;
     for i in 0..8 {
@@ -248,15 +264,7 @@ unsafe fn transpose_f32(
         r[4 + q] = _mm512_shuffle_f32x4::<0x88>(t[4 + q], t[12 + q]);
         r[12 + q] = _mm512_shuffle_f32x4::<0xdd>(t[4 + q], t[12 + q]);
     }
-    for ((line, &shift), r) in to.iter_mut().zip(shift).zip(r).take(columns) {
-        // SAFETY: lane + 16 <= BLOCK, the length of a line.
-        unsafe {
-            _mm512_storeu_ps(
-                line.0.as_mut_ptr().add(lane),
-                _mm512_sub_ps(r, _mm512_set1_ps(shift)),
-            );
-        }
-    }
+    r
 }
 
 /// As [`Lanes::transpose`], 8 × 8 in registers.

@@ -330,7 +330,7 @@ impl<T: Element> Closer<T> {
         match candidates.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Candidates::new` checked that the CPU has it.
-            Isa::Avx512 => unsafe { avx512(self, candidates, source) },
+            Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(self, candidates, source) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Candidates::new` checked that the CPU has it.
             Isa::Avx2 => unsafe { avx2(self, candidates, source) },

@@ -28,7 +28,7 @@ pub(super) unsafe fn screen<V: Lanes, const M: usize, const MARGINS: bool>(
     source: &Source<'_, V::Elem>,
     scratch: &mut Scratch<V::Elem>,
 ) -> u64 {
-    if source.across() == 1 && !packed.rows.is_empty() {
+    if source.across() == 1 && packed.k <= along::most_centers(packed.d) {
         // SAFETY: the caller vouches for the instruction set.
         return unsafe { along::screen::<V, MARGINS>(packed, source, scratch) };
     }
@@ -38,7 +38,7 @@ pub(super) unsafe fn screen<V: Lanes, const M: usize, const MARGINS: bool>(
     let mut ahead = if packed.k <= GROUP {
         Ahead::while_filling(source, V::WIDTH)
     } else {
-        Ahead::while_scoring(source, packed.k)
+        Ahead::while_scoring(source, packed.k, source.columns())
     };
     let mut first = 0;
     while first < packed.d {
@@ -126,7 +126,7 @@ const CACHE_LINE: usize = 64;
 
 /// The rows of the block to come, asked for line by line while this one is computed: what is read and what is computed
 /// then take turns on the same time. No hardware foresees rows in 64 places.
-struct Ahead<T> {
+pub(super) struct Ahead<T> {
     /// Where each stretch of lines starts, and how many lines all have.
     starts: [*const T; BLOCK],
     lines: usize,
@@ -147,10 +147,10 @@ impl<T: Element> Ahead<T> {
         Self::new(source, true, tiles)
     }
 
-    /// To be asked for while scores of `k` centers are computed.
+    /// To be asked for while scores of `k` centers are computed, each in so many steps.
     #[inline(always)]
-    fn while_scoring(source: &Source<'_, T>, k: usize) -> Self {
-        Self::new(source, false, k.div_ceil(GROUP) * source.columns())
+    pub(super) fn while_scoring(source: &Source<'_, T>, k: usize, steps: usize) -> Self {
+        Self::new(source, false, k.div_ceil(GROUP) * steps)
     }
 
     #[inline(always)]
@@ -178,7 +178,7 @@ impl<T: Element> Ahead<T> {
     }
 
     #[inline(always)]
-    fn ask(&mut self, filling: bool) {
+    pub(super) fn ask(&mut self, filling: bool) {
         if filling != self.while_filling {
             return;
         }
@@ -459,6 +459,27 @@ impl<V: Lanes, const M: usize> Running<V, M> {
                 self.index[m] = V::select(better, index, self.index[m]);
                 self.second[m] = self.second[m].min(score.max(self.best[m]));
                 self.best[m] = self.best[m].min(score);
+            }
+        }
+    }
+
+    /// Writes what was found for the samples of a whole block: least and second least scores, and indices.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of `V`; M × WIDTH must not exceed a block.
+    #[inline(always)]
+    pub(super) unsafe fn write(
+        &self,
+        best: &mut [V::Elem; BLOCK],
+        second: &mut [V::Elem; BLOCK],
+        indices: &mut [V::Elem; BLOCK],
+    ) {
+        for m in 0..M {
+            // SAFETY: the caller vouches for the instruction set and the places.
+            unsafe {
+                self.best[m].store(best.as_mut_ptr().add(m * V::WIDTH));
+                self.second[m].store(second.as_mut_ptr().add(m * V::WIDTH));
+                self.index[m].store(indices.as_mut_ptr().add(m * V::WIDTH));
             }
         }
     }

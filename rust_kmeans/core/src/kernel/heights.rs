@@ -38,7 +38,7 @@ impl<T: Element> Heights<T> {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Isa::choose` names none that is not here.
-            Isa::Avx512 => unsafe { avx512(self, source, factors) },
+            Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(self, source, factors) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Isa::choose` names none that is not here.
             Isa::Avx2 => unsafe { avx2(self, source, factors) },

@@ -144,6 +144,8 @@ mod along;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod bytes;
 mod closer;
 mod generic;
 mod grouped;
@@ -192,14 +194,22 @@ pub enum Isa {
     Scalar,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512F.
+    /// x86-64 with AVX-512F and VL.
     Avx512,
+    /// The same with BW and VNNI, which multiplies bytes.
+    Avx512Vnni,
     /// 64-bit Arm with NEON.
     Neon,
 }
 
 impl Isa {
-    const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512];
+    const ALL: [Self; 5] = [
+        Self::Scalar,
+        Self::Neon,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Vnni,
+    ];
 
     /// Its name, as `RUST_KMEANS_ISA` takes it.
     #[must_use]
@@ -208,6 +218,7 @@ impl Isa {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512vnni",
             Self::Neon => "neon",
         }
     }
@@ -253,12 +264,18 @@ impl Isa {
             Self::Avx512 => {
                 is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx512.is_here()
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             #[cfg(target_arch = "x86_64")]
             Self::Neon => false,
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            Self::Avx2 | Self::Avx512 | Self::Avx512Vnni => false,
             #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             Self::Neon => false,
         }
@@ -283,6 +300,9 @@ pub(crate) struct Packed<T> {
     centers: Vec<T>,
     /// The same row by row, each filled up with 0 to [`Packed::width`], if rows are screened that way; else empty.
     rows: Vec<T>,
+    /// The same as bytes, if they are screened that way first.
+    #[cfg(target_arch = "x86_64")]
+    bytes: Option<bytes::Bytes>,
     /// ½‖c‖² of each.
     half: Vec<T>,
     /// As wide as a row.
@@ -312,10 +332,16 @@ impl<T: Element> Packed<T> {
             k,
             d,
             centers: try_vec(what, cells, T::default())?,
-            rows: if k <= along::most_centers(d) {
+            rows: if in_bytes(isa, k, d) || k <= along::most_centers(d) {
                 try_vec(what, k.saturating_mul(padded(d)), T::default())?
             } else {
                 Vec::new()
+            },
+            #[cfg(target_arch = "x86_64")]
+            bytes: if in_bytes(isa, k, d) {
+                Some(bytes::Bytes::new(k, d)?)
+            } else {
+                None
             },
             half: try_vec(what, k, T::default())?,
             shift: try_vec(what, padded(d), T::default())?,
@@ -372,6 +398,10 @@ impl<T: Element> Packed<T> {
                 (highest - shift.into()).max(shift.into() - lowest).powi(2)
             })
             .sum();
+        #[cfg(target_arch = "x86_64")]
+        if let Some(bytes) = &mut self.bytes {
+            bytes.load(&self.exact, &self.shift, reach.sqrt());
+        }
         self.bound = Bound::new(d, largest, reach);
         self.margin = MarginBound::new(d, self.bound.largest);
     }
@@ -391,6 +421,11 @@ impl<T: Element> Packed<T> {
         padded(self.d)
     }
 
+    /// As [`pairs_a_row`].
+    pub(crate) fn pairs_a_row(&self) -> usize {
+        pairs_a_row(self.isa, self.k, self.d)
+    }
+
     /// Number of centers.
     pub(crate) fn k(&self) -> usize {
         self.k
@@ -405,6 +440,12 @@ impl<T: Element> Packed<T> {
         scratch: &mut Scratch<T>,
     ) -> u64 {
         match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` checked that the CPU has it.
+            Isa::Avx512Vnni => unsafe {
+                bytes::screen::<T, MARGINS>(self, source, scratch)
+                    .unwrap_or_else(|| avx512::screen::<T, MARGINS>(self, source, scratch))
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
             Isa::Avx512 => unsafe { avx512::screen::<T, MARGINS>(self, source, scratch) },
@@ -432,7 +473,9 @@ impl<T: Element> Packed<T> {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it; the assertion, how rows lie.
-            Isa::Avx512 => unsafe { avx512::screen_groups(self, grouped, source, labels, scratch) },
+            Isa::Avx512 | Isa::Avx512Vnni => unsafe {
+                avx512::screen_groups(self, grouped, source, labels, scratch)
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx2 => unsafe { avx2::screen_groups(self, grouped, source, labels, scratch) },
@@ -461,7 +504,7 @@ impl<T: Element> Packed<T> {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx512 => unsafe { avx512::move_rows(table, moving, moves) },
+            Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512::move_rows(table, moving, moves) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
             Isa::Avx2 => unsafe { avx2::move_rows(table, moving, moves) },
@@ -488,7 +531,9 @@ impl<T: Element> Packed<T> {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx512 => unsafe { avx512::add_block(table, moving, first, labels) },
+            Isa::Avx512 | Isa::Avx512Vnni => unsafe {
+                avx512::add_block(table, moving, first, labels);
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
             Isa::Avx2 => unsafe { avx2::add_block(table, moving, first, labels) },
@@ -504,6 +549,24 @@ impl<T: Element> Packed<T> {
         }
         true
     }
+}
+
+/// Whether rows of `d` features are first screened as bytes against `k` centers.
+fn in_bytes(isa: Isa, k: usize, d: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return isa == Isa::Avx512Vnni && bytes::is_faster(k, d);
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// What screening a row costs, in scores computed in the type of the data.
+pub(crate) fn pairs_a_row(isa: Isa, k: usize, d: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if in_bytes(isa, k, d) {
+        return bytes::pairs_a_row(k, d);
+    }
+    let _ = (isa, d);
+    k
 }
 
 /// Whole registers of any instruction set.
@@ -536,7 +599,7 @@ unsafe fn doubtful<T: Element>(isa: Isa, labels: &[i32], margins: &[T], table: &
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the caller vouches for the instruction set.
-        Isa::Avx512 => unsafe { avx512::doubtful(labels, margins, table) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512::doubtful(labels, margins, table) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the caller vouches for the instruction set.
         Isa::Avx2 => unsafe { avx2::doubtful(labels, margins, table) },
@@ -634,7 +697,7 @@ pub(crate) fn widen_all<T: Element>(isa: Isa, rows: &[T], ranges: Ranges<'_, T>)
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
-        Isa::Avx512 => unsafe { avx512::widen_all(rows, ranges) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512::widen_all(rows, ranges) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
         Isa::Avx2 => unsafe { avx2::widen_all(rows, ranges) },
@@ -657,7 +720,9 @@ pub(crate) fn own_distances<T: Element>(
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
-        Isa::Avx512 => unsafe { avx512::own_distances(data, first, (centers, labels), out) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe {
+            avx512::own_distances(data, first, (centers, labels), out);
+        },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
         Isa::Avx2 => unsafe { avx2::own_distances(data, first, (centers, labels), out) },
@@ -685,10 +750,12 @@ pub(crate) struct Scratch<T> {
     /// Lower bounds on distances to groups of centers, a line a group, and for each row the bits of those renewed.
     lower: Vec<Line<T>>,
     renewed: [u64; BLOCK],
+    #[cfg(target_arch = "x86_64")]
+    bytes: Option<bytes::Room>,
 }
 
 impl<T: Element> Scratch<T> {
-    pub(crate) fn new(k: usize, d: usize) -> Result<Self> {
+    pub(crate) fn new(isa: Isa, k: usize, d: usize) -> Result<Self> {
         let zero = Line([T::default(); BLOCK]);
         // Panels of nearly the same size, each but the last of whole registers.
         let panels = d.div_ceil(PANEL_BYTES / size_of::<Line<T>>()).max(1);
@@ -711,7 +778,21 @@ impl<T: Element> Scratch<T> {
             margins: zero,
             lower: try_vec("a block of bounds", groups, zero)?,
             renewed: [0; BLOCK],
+            #[cfg(target_arch = "x86_64")]
+            bytes: if in_bytes(isa, k, d) {
+                Some(bytes::Room::new(k, d)?)
+            } else {
+                None
+            },
         })
+    }
+
+    /// Begins a piece of the rows: the work on it shall not depend on what was done before.
+    pub(crate) fn restart(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(bytes) = &mut self.bytes {
+            bytes.restart();
+        }
     }
 
     /// Index of the center with the least score, for each row of the last block screened.
@@ -760,7 +841,7 @@ impl<T: Element> Distances<T> {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx512 => unsafe { avx512::distances(self, source, centers) },
+            Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512::distances(self, source, centers) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
             Isa::Avx2 => unsafe { avx2::distances(self, source, centers) },

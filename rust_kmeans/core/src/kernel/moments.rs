@@ -128,7 +128,7 @@ fn add_all<T: Element>(isa: Isa, rows: &[T], middle: &[f64], sums: (&mut [f64], 
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa::choose` names none that is not here.
-        Isa::Avx512 => unsafe { avx512(rows, middle, sums) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(rows, middle, sums) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa::choose` names none that is not here.
         Isa::Avx2 => unsafe { avx2(rows, middle, sums) },

@@ -108,7 +108,7 @@ impl Across {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx512 => unsafe { self.products_avx512(data, row, scores) },
+            Isa::Avx512 | Isa::Avx512Vnni => unsafe { self.products_avx512(data, row, scores) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
             Isa::Avx2 => unsafe { self.products_avx2(data, row, scores) },

@@ -50,6 +50,11 @@ fn wide_problem() -> impl Strategy<Value = (Array2<f64>, Array2<f64>)> {
     filled((1..70, 32..130, 1..7))
 }
 
+/// Rows and centers for which bytes are looked at first, where the instruction set has such an instruction.
+fn large_problem() -> impl Strategy<Value = (Array2<f64>, Array2<f64>)> {
+    filled((1..140, 32..150, 24..90))
+}
+
 fn filled(
     sizes: (Range<usize>, Range<usize>, Range<usize>),
 ) -> impl Strategy<Value = (Array2<f64>, Array2<f64>)> {
@@ -98,12 +103,49 @@ proptest! {
         check(data.view(), centers.view());
         check(data.mapv(f32::from_f64).view(), centers.mapv(f32::from_f64).view());
     }
+
+    #[test]
+    fn labels_of_wide_rows_among_many_centers_are_the_oracles((data, centers) in large_problem()) {
+        check(data.view(), centers.view());
+        check(data.mapv(f32::from_f64).view(), centers.mapv(f32::from_f64).view());
+    }
+
+    #[test]
+    fn many_centers_close_to_rows_and_to_each_other_are_told_apart(
+        (data, _) in large_problem(),
+        scale in prop_oneof![Just(0.0), Just(1e-9), Just(1e-6), Just(1e-3), Just(0.1)],
+        copies in 1_usize..40,
+    ) {
+        // Centers that are rows, several times each, moved by next to nothing: gaps about as large as each bound.
+        let rows = data.nrows();
+        let centers = Array2::from_shape_fn((24 + copies, data.ncols()), |(i, j)| {
+            let step = f64::from(u32::try_from((i * 31 + j * 17) % 13).expect("small")) - 6.0;
+            data[(i % rows, j)] * (1.0 + scale * step)
+        });
+        check(data.view(), centers.view());
+        check(data.mapv(f32::from_f64).view(), centers.mapv(f32::from_f64).view());
+    }
+}
+
+#[test]
+fn one_large_feature_does_not_hide_the_others() {
+    // As bytes all rows are the same: nothing but the first feature is more than half a unit.
+    let data = Array2::from_shape_fn((200, 40), |(i, j)| match j {
+        0 => 1e6,
+        _ => f64::from(u32::try_from((i * 7 + j * 3) % 11).expect("small")),
+    });
+    let centers = data.slice(s![..;4, ..]).to_owned() + 0.25;
+    check(data.view(), centers.view());
+    check(
+        data.mapv(f32::from_f64).view(),
+        centers.mapv(f32::from_f64).view(),
+    );
 }
 
 #[test]
 fn every_size_around_the_lanes_and_groups_is_right() {
     for d in [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 100, 239] {
-        for k in [1, 2, 3, 4, 5, 7, 8, 9, 13] {
+        for k in [1, 2, 3, 4, 5, 7, 8, 9, 13, 24, 25, 31] {
             for n in [1, 2, 15, 16, 17, 63, 64, 65, 130] {
                 let data = common::blobs::<f64>(n, d, 5, 1);
                 let centers = common::blobs::<f64>(k, d, 5, 2);
@@ -179,7 +221,7 @@ fn the_distance_sums_from_first_to_last() {
 #[test]
 fn an_unknown_instruction_set_is_refused() {
     let here = Isa::available();
-    for isa in [Isa::Avx2, Isa::Avx512, Isa::Neon]
+    for isa in [Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon]
         .into_iter()
         .filter(|isa| !here.contains(isa))
     {

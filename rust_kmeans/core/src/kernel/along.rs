@@ -197,12 +197,13 @@ impl<'a, T: Element> Centers<'a, T> {
         }
     }
 
-    /// Writes −x·c for four rows x, each with the center c of its own at one of `places`, and −x·x; asks for what comes next.
+    /// Writes −x·c for four rows x, each with the center c of its own at one of `places`; with SQUARES also −x·x, and asks for
+    /// what comes next.
     ///
     /// # Safety
     /// As [`Centers::score_all`].
     #[inline(always)]
-    pub(super) unsafe fn score_own<V: Lanes<Elem = T>>(
+    pub(super) unsafe fn score_own<V: Lanes<Elem = T>, const SQUARES: bool>(
         self,
         four: &Four<T>,
         places: [usize; ROWS],
@@ -229,13 +230,17 @@ impl<'a, T: Element> Centers<'a, T> {
                     let x = shifted(four.rows[i], (j, d), shift);
                     let center = V::load(centers.add(places[i] * width + j));
                     sums[i] = sums[i].minus_product(x, center);
-                    squares[i] = squares[i].minus_product(x, x);
-                    prefetch(four.next[i].wrapping_add(j).cast());
+                    if SQUARES {
+                        squares[i] = squares[i].minus_product(x, x);
+                        prefetch(four.next[i].wrapping_add(j).cast());
+                    }
                 }
                 j += V::WIDTH;
             }
             V::sum_four(sums, line.0.as_mut_ptr().add(four.at));
-            V::sum_four(squares, negated.0.as_mut_ptr().add(four.at));
+            if SQUARES {
+                V::sum_four(squares, negated.0.as_mut_ptr().add(four.at));
+            }
         }
     }
 }

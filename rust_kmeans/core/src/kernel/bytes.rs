@@ -16,11 +16,11 @@
 //! nearest are among them, and every other one is at least as far as the second.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm_storeu_si128, _mm512_abs_ps, _mm512_castps_si512, _mm512_castsi512_ps,
-    _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
-    _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_max_ps, _mm512_reduce_add_ps,
-    _mm512_reduce_max_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_storeu_si512, _mm512_sub_ps,
+    __m512, __m512i, _CMP_GT_OQ, _mm_storeu_si128, _mm512_abs_ps, _mm512_add_ps,
+    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8,
+    _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_maskz_div_ps, _mm512_max_ps, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_ps,
 };
 
 use super::along::{Centers, Four, ROWS};
@@ -33,8 +33,8 @@ use crate::error::{Result, try_vec};
 use crate::view::Source;
 
 /// Least numbers of features and centers: below, a row takes longer to turn into bytes than is saved.
-const LEAST_FEATURES: usize = 32;
-const LEAST_CENTERS: usize = 24;
+const LEAST_FEATURES: usize = 64;
+const LEAST_CENTERS: usize = 48;
 /// Most features: sums of so many products of bytes stay within 32 bits.
 const MOST_FEATURES: usize = 1 << 15;
 /// Features in one lane of the instruction.
@@ -47,7 +47,7 @@ const ROUNDING: f32 = 12_582_912.0;
 /// Registers of samples.
 const M: usize = BLOCK / WIDEST;
 /// Of all pairs of a block, how many may be left to be scored again: with more the first look has not paid.
-const LEFT: usize = 8;
+const LEFT: usize = 24;
 /// Most blocks that go without a first look after one where it has not paid.
 const LONGEST_REST: usize = 64;
 
@@ -255,7 +255,7 @@ unsafe fn look<T: Element, const MARGINS: bool>(
         return Some(0);
     }
     // SAFETY: the caller vouches for the instruction set.
-    unsafe { again(packed, source, &room.left[..count], scratch) };
+    unsafe { again::<T, MARGINS>(packed, source, &room.left[..count], scratch) };
     if MARGINS {
         let Scratch {
             best,
@@ -271,8 +271,7 @@ unsafe fn look<T: Element, const MARGINS: bool>(
         let i = undecided.trailing_zeros() as usize;
         undecided &= undecided - 1;
         let gap = scratch.second.0[i].minus(scratch.best.0[i]);
-        let squares: f64 = scratch.negated.0[i].into();
-        if packed.bound.for_all < gap || packed.bound.proves(gap.into(), -squares) {
+        if packed.bound.for_all < gap {
             continue;
         }
         // SAFETY: the row has as many numbers as a center.
@@ -310,22 +309,48 @@ unsafe fn fill<T: Element>(
     room: &mut Room,
 ) {
     let d = packed.d;
+    let shift = packed.shift.as_chunks::<WIDEST>().0;
     let width = room.rows.len() / WIDEST;
-    assert!(width * WIDEST >= d && room.block.len() * FOUR == width * WIDEST);
+    assert!(shift.len() == d.div_ceil(WIDEST) && shift.len() <= width);
+    assert!(room.block.len() * FOUR == width * WIDEST);
+    let zero = [_mm512_setzero_ps(); WIDEST];
     for lane in (0..rows).step_by(WIDEST) {
-        for i in 0..WIDEST {
+        let row = |i: usize| {
             // Lanes without a row get the last one.
             let row = source.row((lane + i).min(rows - 1));
             // SAFETY: the row has d numbers.
-            let row = unsafe { std::slice::from_raw_parts(row, d) };
+            unsafe { std::slice::from_raw_parts(row, d) }
+        };
+        let (mut most, mut squares, mut rests) = (zero, zero, zero);
+        for i in 0..WIDEST {
+            (most[i], squares[i]) = measured(row(i), shift);
+        }
+        let most = over_lanes(&most, |a, b| _mm512_max_ps(a, b));
+        let largest = _mm512_set1_ps(LARGEST);
+        // So small a row is nothing but rest.
+        let large = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(most, _mm512_set1_ps(1e-30));
+        let factors = _mm512_maskz_div_ps(large, most, largest);
+        let inverses = _mm512_maskz_div_ps(large, largest, most);
+        let (mut factor, mut inverse) = ([0.0; WIDEST], [0.0; WIDEST]);
+        // SAFETY: sixteen numbers each.
+        unsafe {
+            _mm512_storeu_ps(factor.as_mut_ptr(), factors);
+            _mm512_storeu_ps(inverse.as_mut_ptr(), inverses);
+        }
+        for i in 0..WIDEST {
             let to = &mut room.rows[i * width..(i + 1) * width];
-            let (factor, squares, rests) = turn(row, &packed.shift, to);
-            room.factors.0[lane + i] = factor;
-            room.squares.0[lane + i] = squares;
-            room.rests.0[lane + i] = rests;
+            rests[i] = turned(row(i), shift, (factor[i], inverse[i]), to);
+        }
+        let squares = over_lanes(&squares, |a, b| _mm512_add_ps(a, b));
+        let rests = over_lanes(&rests, |a, b| _mm512_add_ps(a, b));
+        // SAFETY: lane + 16 <= BLOCK, the length of a line.
+        unsafe {
+            _mm512_storeu_ps(room.factors.0.as_mut_ptr().add(lane), factors);
+            _mm512_storeu_ps(room.squares.0.as_mut_ptr().add(lane), squares);
+            _mm512_storeu_ps(room.rests.0.as_mut_ptr().add(lane), rests);
         }
         for (part, lines) in room.block.chunks_exact_mut(WIDEST).enumerate() {
-            let mut registers = [_mm512_setzero_ps(); WIDEST];
+            let mut registers = zero;
             for (i, register) in registers.iter_mut().enumerate() {
                 let from = room.rows[i * width + part * FOUR..].first_chunk::<FOUR>();
                 if let Some(from) = from {
@@ -345,50 +370,75 @@ unsafe fn fill<T: Element>(
     }
 }
 
-/// Writes the bytes of a row; returns their factor s, and the sums of squares of the row and of what they leave out.
+/// Lane by lane the largest magnitudes of a row less the shift, and its sums of squares.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn turn<T: Element>(row: &[T], shift: &[T], to: &mut [[u8; WIDEST]]) -> (f32, f32, f32) {
-    let mut most = _mm512_setzero_ps();
-    let mut squares = _mm512_setzero_ps();
+fn measured<T: Element>(row: &[T], shift: &[[T; WIDEST]]) -> (__m512, __m512) {
+    let (mut most, mut squares) = (_mm512_setzero_ps(), _mm512_setzero_ps());
     let (parts, rest) = row.as_chunks::<WIDEST>();
-    let shifts = shift.as_chunks::<WIDEST>().0;
-    // The last features, filled up.
-    let mut end = [T::default(); WIDEST];
-    let mut end_shift = [T::default(); WIDEST];
-    end[..rest.len()].copy_from_slice(rest);
-    end_shift[..rest.len()].copy_from_slice(&shift[row.len() - rest.len()..row.len()]);
-    let end = (!rest.is_empty()).then_some((&end, &end_shift));
-    for (x, shift) in parts.iter().zip(shifts).chain(end) {
+    for (x, shift) in parts.iter().zip(shift) {
         let x = less(x, shift);
         most = _mm512_max_ps(most, _mm512_abs_ps(x));
         squares = _mm512_fmadd_ps(x, x, squares);
     }
-    let most = _mm512_reduce_max_ps(most);
-    // So small a row is nothing but rest.
-    let (factor, inverse) = if most > 1e-30 {
-        (most / LARGEST, LARGEST / most)
-    } else {
-        (0.0, 0.0)
-    };
+    if let (Some(x), Some(shift)) = (filled_up(rest), shift.get(parts.len())) {
+        let x = less(&x, shift);
+        most = _mm512_max_ps(most, _mm512_abs_ps(x));
+        squares = _mm512_fmadd_ps(x, x, squares);
+    }
+    (most, squares)
+}
+
+/// Writes the bytes of a row from its factor s and the inverse of that; returns the sums of squares of what they leave out.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn turned<T: Element>(
+    row: &[T],
+    shift: &[[T; WIDEST]],
+    (factor, inverse): (f32, f32),
+    to: &mut [[u8; WIDEST]],
+) -> __m512 {
+    let (factor, inverse) = (_mm512_set1_ps(factor), _mm512_set1_ps(inverse));
+    let mut rests = _mm512_setzero_ps();
+    let (parts, rest) = row.as_chunks::<WIDEST>();
+    let places = shift.iter().zip(to.iter_mut());
+    for (x, (shift, to)) in parts.iter().zip(places) {
+        rests = rounded(less(x, shift), (factor, inverse), rests, to);
+    }
+    let at = parts.len();
+    if let (Some(x), Some(shift), Some(to)) = (filled_up(rest), shift.get(at), to.get_mut(at)) {
+        rests = rounded(less(&x, shift), (factor, inverse), rests, to);
+    }
+    rests
+}
+
+/// Writes the bytes of sixteen numbers; adds the squares of what they leave out to `rests`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn rounded(
+    x: __m512,
+    (factor, inverse): (__m512, __m512),
+    rests: __m512,
+    to: &mut [u8; WIDEST],
+) -> __m512 {
     #[expect(clippy::cast_precision_loss, reason = "a small whole number")]
     let rounding = _mm512_set1_ps(ROUNDING + OFFSET as f32);
-    let (s, inverse) = (_mm512_set1_ps(factor), _mm512_set1_ps(inverse));
-    let mut rests = _mm512_setzero_ps();
-    for ((x, shift), to) in parts.iter().zip(shifts).chain(end).zip(to) {
-        let x = less(x, shift);
-        let whole = _mm512_fmadd_ps(x, inverse, rounding);
-        let rest = _mm512_fnmadd_ps(_mm512_sub_ps(whole, rounding), s, x);
-        rests = _mm512_fmadd_ps(rest, rest, rests);
-        let bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(whole));
-        // SAFETY: sixteen bytes.
-        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) };
+    let whole = _mm512_fmadd_ps(x, inverse, rounding);
+    let bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(whole));
+    // SAFETY: sixteen bytes.
+    unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) };
+    let rest = _mm512_fnmadd_ps(_mm512_sub_ps(whole, rounding), factor, x);
+    _mm512_fmadd_ps(rest, rest, rests)
+}
+
+/// The last numbers of a row, if they are fewer than sixteen, and 0 beyond, as the shift is there.
+#[inline(always)]
+fn filled_up<T: Element>(rest: &[T]) -> Option<[T; WIDEST]> {
+    let mut numbers = [T::default(); WIDEST];
+    for (number, &x) in numbers.iter_mut().zip(rest) {
+        *number = x;
     }
-    (
-        factor,
-        _mm512_reduce_add_ps(squares),
-        _mm512_reduce_add_ps(rests),
-    )
+    (!rest.is_empty()).then_some(numbers)
 }
 
 /// Sixteen numbers less the shift, in float32.
@@ -397,11 +447,32 @@ fn turn<T: Element>(row: &[T], shift: &[T], to: &mut [[u8; WIDEST]]) -> (f32, f3
 fn less<T: Element>(x: &[T; WIDEST], shift: &[T; WIDEST]) -> __m512 {
     let mut numbers = [0.0_f32; WIDEST];
     for ((number, &x), &shift) in numbers.iter_mut().zip(x).zip(shift) {
-        let x: f64 = x.minus(shift).into();
-        *number = f32::from_f64(x);
+        *number = narrowed(x.minus(shift));
     }
     // SAFETY: sixteen numbers.
     unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
+}
+
+/// Rounded to float32.
+#[inline(always)]
+fn narrowed<T: Element>(x: T) -> f32 {
+    let x: f64 = x.into();
+    f32::from_f64(x)
+}
+
+/// One number for each of sixteen registers, from its lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn over_lanes(registers: &[__m512; WIDEST], both: impl Fn(__m512, __m512) -> __m512) -> __m512 {
+    let mut lanes = transposed(*registers);
+    let mut half = WIDEST / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = both(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// Scores of all centers, the least and the second least of each row, and the index of the least.
@@ -540,10 +611,10 @@ unsafe fn leftover(limits: &[f32; BLOCK], unclear: u64, room: &mut Room) -> Opti
     Some(count)
 }
 
-/// Scores pairs in the type of the data: least and second least of each row, index of the least, sum of squares.
+/// Scores pairs in the type of the data: least and second least of each row, index of the least; for margins the sum of squares.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn again<T: Element>(
+unsafe fn again<T: Element, const MARGINS: bool>(
     packed: &Packed<T>,
     source: &Source<'_, T>,
     left: &[(u8, u32)],
@@ -557,20 +628,24 @@ unsafe fn again<T: Element>(
     let (mut products, mut negated) = (zero, zero);
     for pairs in left.chunks(ROWS) {
         let pair = |i: usize| pairs[i.min(pairs.len() - 1)];
+        let rows = std::array::from_fn(|i| source.row(usize::from(pair(i).0)));
+        // What comes next is one of these rows again, or another that was read a moment ago.
         let four = Four {
-            rows: std::array::from_fn(|i| source.row(usize::from(pair(i).0))),
-            next: [std::ptr::null(); ROWS],
+            rows,
+            next: rows,
             at: 0,
         };
         let places = std::array::from_fn(|i| pair(i).1 as usize);
         // SAFETY: the caller vouches for the instruction set; the rows are those of the source.
         unsafe {
-            centers.score_own::<T::Avx512>(&four, places, &mut products, &mut negated);
+            centers.score_own::<T::Avx512, MARGINS>(&four, places, &mut products, &mut negated);
         }
         for (i, &(row, center)) in pairs.iter().enumerate() {
             let row = usize::from(row);
             let score = packed.half[center as usize] + products.0[i];
-            scratch.negated.0[row] = negated.0[i];
+            if MARGINS {
+                scratch.negated.0[row] = negated.0[i];
+            }
             if score < scratch.best.0[row] {
                 scratch.second.0[row] = scratch.best.0[row];
                 scratch.best.0[row] = score;

@@ -131,7 +131,7 @@ pub(super) unsafe fn screen<V: Lanes>(
         let places = std::array::from_fn(|i| own_places[(first + i).min(rows - 1)]);
         // SAFETY: the caller vouches for the instruction set; the rows are those of the source.
         unsafe {
-            all.score_own::<V>(&four, places, &mut scratch.best, &mut scratch.negated);
+            all.score_own::<V, true>(&four, places, &mut scratch.best, &mut scratch.negated);
         }
     }
     let mut nearest = Nearest::of_own(packed, grouped, (&own_places, rows), scratch);

@@ -35,7 +35,12 @@ fn check<T: Element>(data: &Array2<T>, start: &Array2<T>, weights: Option<&[f64]
         let (expected, used) = fit(rows, start, weights, Algorithm::Lloyd, how);
         assert_eq!(used, Algorithm::Lloyd);
         for isa in Isa::available() {
-            for algorithm in [Algorithm::Hamerly, Algorithm::Yinyang, Algorithm::Auto] {
+            for algorithm in [
+                Algorithm::Lloyd,
+                Algorithm::Hamerly,
+                Algorithm::Yinyang,
+                Algorithm::Auto,
+            ] {
                 let (found, _) = fit(rows, start, weights, algorithm, (isa, 1, max_iter));
                 assert!(
                     found == expected,
@@ -66,7 +71,7 @@ proptest! {
     #[test]
     fn every_algorithm_gives_the_labels_of_the_dense_one_at_every_iteration(
         seed in any::<u64>(), n in 20_usize..300, (d, k) in prop_oneof![4 => (1_usize..20, 1_usize..20), 1 => (64_usize..120, 2_usize..5),
-            1 => (64_usize..120, 8_usize..40)],
+            1 => (64_usize..120, 8_usize..40), 1 => (64_usize..120, 48_usize..70)],
         kind in 0_u8..6, weighted in any::<bool>(),
     ) {
         let mut noise = common::noise(seed);
@@ -120,6 +125,20 @@ fn tables_larger_than_registers_are_looked_up() {
     let data = common::blobs::<f64>(2000, 3, 40, 7);
     for k in [8, 9, 16, 17, 32, 33, 150] {
         check_both(&data, &data.slice(s![..k, ..]).to_owned(), None, 2);
+    }
+}
+
+#[test]
+fn noise_among_many_centers_moves_for_many_iterations() {
+    // Gaps are small everywhere, and labels change late: margins that are too large would show.
+    let mut noise = common::noise(9);
+    let data = Array2::from_shape_simple_fn((3000, 65), || noise() - 0.5);
+    for k in [48, 70] {
+        check_both(&data, &data.slice(s![..k, ..]).to_owned(), None, 3);
+    }
+    for size in [1e-25, 1e-17, 1e17] {
+        let data = (&data.slice(s![..500, ..]) * size).mapv(f32::from_f64);
+        check(&data, &data.slice(s![..50, ..]).to_owned(), None, 2);
     }
 }
 

@@ -38,7 +38,19 @@ LIBRARIES = (
 #: Facts that a run has anew each time it is resumed.
 OF_A_SESSION = ("commit", "uncommitted_changes", "load_average")
 #: CPU features that decide which kernel runs.
-FEATURES = ("sse2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "asimd", "sve")
+FEATURES = (
+    "sse2",
+    "avx",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512dq",
+    "avx512bw",
+    "avx512vl",
+    "avx512_vnni",
+    "asimd",
+    "sve",
+)
 
 
 def describe() -> dict[str, Any]:
@@ -82,7 +94,7 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
 def one_line(facts: Mapping[str, Any]) -> str:
     """Return the machine in a line, for the terminal and the tables."""
     features = facts["cpu_features"]
-    widest = next((name for name in ("avx512f", "avx2", "asimd") if name in features), "no SIMD known")
+    widest = next((name for name in ("avx512_vnni", "avx512f", "avx2", "asimd") if name in features), "no SIMD known")
     return (
         f"{facts['cpu']}, {facts['cores']} cores, {widest}, {facts['memory_bytes'] / 2**30:.0f} GiB, "
         f"{facts['system'].split('-')[0]}, Python {facts['python']}, "

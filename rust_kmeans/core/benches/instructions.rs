@@ -49,7 +49,7 @@ fn case<T: Element>((n, d, k): Shape, algorithm: Algorithm) -> Case<T> {
     });
     let isa = Isa::available()
         .into_iter()
-        .rfind(|&isa| isa != Isa::Avx512)
+        .rfind(|&isa| !matches!(isa, Isa::Avx512 | Isa::Avx512Vnni))
         .unwrap_or(Isa::Scalar);
     let params = Params {
         max_iter: 10,

@@ -225,7 +225,7 @@ pub(crate) struct Found {
     pub(crate) changed: usize,
     /// Rows the kernel screened.
     pub(crate) screened: usize,
-    /// With how many centers it compared them, for all rows together ([`pairs_a_row`](crate::kernel::pairs_a_row)).
+    /// What comparing them with centers cost, for all rows together, in scores computed in the type of the data.
     pub(crate) pairs: usize,
     /// Where it was wanted.
     pub(crate) inertia: ExactSum,
@@ -611,7 +611,7 @@ impl<T: Element> Job<'_, '_, T> {
         let unproven = self.packed.screen::<MARGINS>(&source, &mut worker.scratch);
         let tally = &mut worker.tallies[self.run];
         tally.screened += source.len();
-        tally.pairs += source.len() * self.packed.pairs_a_row();
+        tally.pairs += source.len() * self.packed.pairs_a_row(&source);
         self.take_screened::<MARGINS>(unproven, &source, worker);
     }
 

@@ -20,8 +20,7 @@ const SETTLING: f64 = 0.2;
 const SETTLING_IN_GROUPS: f64 = 0.5;
 /// Least n·d·k for which bounds are tried: below, an iteration takes microseconds.
 const SMALL: usize = 50_000;
-/// Least numbers of features and centers for which bounds by groups are taken: with fewer they save too little. They save as
-/// little where rows are screened as bytes.
+/// Least numbers of features and centers for which bounds by groups are taken: with fewer they save too little.
 const WIDE: usize = 64;
 const MANY: usize = 32;
 /// Most iterations between two trials of the bounds.
@@ -57,7 +56,7 @@ impl Choice {
     ) -> Self {
         let groups = match asked {
             Algorithm::Yinyang => groups,
-            Algorithm::Auto if d >= WIDE && k >= MANY && pairs_a_row == k => groups,
+            Algorithm::Auto if d >= WIDE && k >= MANY => groups,
             _ => 0,
         };
         let asked = match asked {
@@ -96,8 +95,8 @@ impl Choice {
         self.groups
     }
 
-    /// Takes note of an iteration: how many samples changed their label, how many the kernel looked at, and with how many
-    /// centers it compared them in all.
+    /// Takes note of an iteration: how many samples changed their label, how many the kernel looked at, and what comparing these
+    /// with centers cost, in scores.
     pub(crate) fn observe(&mut self, changed: usize, looked_at: usize, pairs: usize) {
         self.bounded |= self.next == Way::Bounded;
         self.next = match (self.asked, self.next) {

@@ -10,7 +10,9 @@ use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactTable, Grid, Grids};
 use crate::history::History;
 use crate::interrupt::{self, Convergence, Interrupt, Seen};
-use crate::kernel::{BLOCK, Grouped, Isa, Moving, Packed, groups_for, own_distances, pairs_a_row};
+use crate::kernel::{
+    BLOCK, Grouped, Isa, Moving, Packed, groups_for, own_distances, pairs_a_row_in_bytes,
+};
 use crate::params::{Algorithm, Params, ValidParams};
 use crate::pool::{Pool, cost, rows_per_piece};
 use crate::problem::Problem;
@@ -478,11 +480,15 @@ impl<T: Element> Labelling<T> {
 /// Chooses the way of each pass over the rows of `data` with `k` centers.
 fn choice<T: Element>((algorithm, isa): (Algorithm, Isa), data: &Rows<'_, T>, k: usize) -> Choice {
     let (n, d) = (data.n_rows(), data.n_columns());
-    let groups = match data.source(0, 1).across() {
-        1 => groups_for::<T>(k, d),
+    let across = data.source(0, 1).across();
+    let in_bytes = pairs_a_row_in_bytes(isa, k, d).filter(|_| across == 1);
+    let groups = match (across, algorithm) {
+        // Where all centers cost as little, bounds by groups of them save nothing.
+        (1, Algorithm::Auto) if in_bytes.is_some() => 0,
+        (1, _) => groups_for::<T>(k, d),
         _ => 0,
     };
-    Choice::new(algorithm, (n, d, k), (groups, pairs_a_row(isa, k, d)))
+    Choice::new(algorithm, (n, d, k), (groups, in_bytes.unwrap_or(k)))
 }
 
 /// Puts centers (row-major, `d` columns) into at most so many groups of near ones: by a few iterations of this algorithm on

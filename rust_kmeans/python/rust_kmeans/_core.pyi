@@ -67,7 +67,7 @@ class _KernelInfo(TypedDict):
     """What `kernel_info` returns."""
 
     version: str
-    isa: Literal["scalar", "neon", "avx2", "avx512"]
+    isa: Literal["scalar", "neon", "avx2", "avx512", "avx512vnni"]
     isa_available: list[str]
     n_threads: int
     profile: Literal["debug", "release"]

@@ -46,7 +46,7 @@ const OFFSET: i32 = 128;
 const ROUNDING: f32 = 12_582_912.0;
 /// Registers of samples.
 const M: usize = BLOCK / WIDEST;
-/// Of all pairs of a block, how many may be left to be scored again: with more the first look has not paid.
+/// Of so many pairs of a block one may be left to be scored again, beside two a row: with more the first look has not paid.
 const LEFT: usize = 24;
 /// Most blocks that go without a first look after one where it has not paid.
 const LONGEST_REST: usize = 64;
@@ -54,6 +54,11 @@ const LONGEST_REST: usize = 64;
 /// Whether rows of `d` features are looked at this way against `k` centers.
 pub(super) fn is_faster(k: usize, d: usize) -> bool {
     k >= LEAST_CENTERS && (LEAST_FEATURES..=MOST_FEATURES).contains(&d)
+}
+
+/// How many pairs of a block and `k` centers may be left.
+fn most_left(k: usize) -> usize {
+    BLOCK * (k / LEFT + 2)
 }
 
 /// What screening a row costs, in scores computed in the type of the data: a quarter of the products, some operations a center
@@ -75,11 +80,16 @@ pub(super) struct Bytes {
     /// Upper bounds of ‖c‖ and ‖c − ĉ‖.
     largest: f64,
     error: f64,
-    /// Whether nothing can overflow float32.
+    /// Whether float32 holds all that is computed.
     in_range: bool,
 }
 
 impl Bytes {
+    /// Whether rows whose features lie so far apart can be looked at.
+    pub(super) fn are_fit_for(&self, across: isize) -> bool {
+        self.in_range && across == 1
+    }
+
     /// Room for `k` centers of `d` features.
     pub(super) fn new(k: usize, d: usize) -> Result<Self> {
         let what = "the centers";
@@ -134,8 +144,9 @@ impl Bytes {
         }
         self.largest = largest.sqrt() * 1.001;
         self.error = error.sqrt() * 1.001;
-        // Squares of all that is computed are normal numbers of float32.
-        let range = f64::from(f32::MIN_POSITIVE).sqrt() * 1e6..f64::from(f32::MAX).sqrt() / 1e3;
+        // Nothing overflows, and what a CPU set to flush subnormal numbers loses of a row's squares or of s·t is far less
+        // than the least E of centers this large.
+        let range = f64::from(f32::MIN_POSITIVE).sqrt() * 1e10..f64::from(f32::MAX).sqrt() / 1e3;
         self.in_range = range.contains(&self.largest) && range.contains(&reach);
     }
 
@@ -188,7 +199,7 @@ impl Room {
             best: zero,
             second: zero,
             indices: zero,
-            left: try_vec(what, BLOCK * (k / LEFT + 1), (0, 0))?,
+            left: try_vec(what, most_left(k) + BLOCK, (0, 0))?,
             resting: 0,
             rest: 1,
         })
@@ -211,7 +222,10 @@ pub(super) unsafe fn screen<T: Element, const MARGINS: bool>(
     source: &Source<'_, T>,
     scratch: &mut Scratch<T>,
 ) -> Option<u64> {
-    let bytes = packed.bytes.as_ref().filter(|bytes| bytes.in_range)?;
+    let bytes = packed.bytes.as_ref()?;
+    if !bytes.are_fit_for(source.across()) || source.columns() != packed.d {
+        return None;
+    }
     let mut room = scratch.bytes.take()?;
     // SAFETY: the caller vouches for the instruction set.
     let unproven = unsafe { look::<T, MARGINS>((packed, bytes), source, &mut room, scratch) };
@@ -219,7 +233,7 @@ pub(super) unsafe fn screen<T: Element, const MARGINS: bool>(
     unproven
 }
 
-/// [`screen`], with room to work in.
+/// [`screen`], with room to work in, for rows that are fit for it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn look<T: Element, const MARGINS: bool>(
@@ -228,22 +242,16 @@ unsafe fn look<T: Element, const MARGINS: bool>(
     room: &mut Room,
     scratch: &mut Scratch<T>,
 ) -> Option<u64> {
-    if source.across() != 1 {
-        return None;
-    }
     if room.resting > 0 {
         room.resting -= 1;
         return None;
     }
     let rows = source.len().min(BLOCK);
-    // SAFETY: the caller vouches for the instruction set; rows have d numbers one after the other.
-    unsafe {
-        fill(packed, source, rows, room);
-        score((packed.k, packed.d), bytes, source, room);
-    }
-    let (limits, unclear) = limits::<T, MARGINS>((packed, bytes), rows, room);
-    // SAFETY: the caller vouches for the instruction set.
-    let Some(count) = (unsafe { leftover(&limits, unclear, room) }) else {
+    // SAFETY: `screen` has checked that rows have d numbers one after the other.
+    unsafe { fill(packed, source, rows, room) };
+    score((packed.k, packed.d), bytes, source, room);
+    let (bounds, limits, unclear) = limits::<T, MARGINS>((packed, bytes), rows, room);
+    let Some(count) = leftover(packed.k, &limits, unclear, room) else {
         room.resting = room.rest;
         room.rest = (room.rest * 2).min(LONGEST_REST);
         return None;
@@ -271,10 +279,10 @@ unsafe fn look<T: Element, const MARGINS: bool>(
         let i = undecided.trailing_zeros() as usize;
         undecided &= undecided - 1;
         let gap = scratch.second.0[i].minus(scratch.best.0[i]);
-        if packed.bound.for_all < gap {
+        if gap.into() > bounds[i] {
             continue;
         }
-        // SAFETY: the row has as many numbers as a center.
+        // SAFETY: `screen` has checked that the row has d numbers one after the other.
         let row = unsafe { std::slice::from_raw_parts(source.row(i), packed.d) };
         scratch.indices.0[i] = T::from_index(decided(packed, (i, row), &room.left[..count]));
         scratch.margins.0[i] = T::from_f64(f64::NEG_INFINITY);
@@ -478,7 +486,7 @@ fn over_lanes(registers: &[__m512; WIDEST], both: impl Fn(__m512, __m512) -> __m
 /// Scores of all centers, the least and the second least of each row, and the index of the least.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn score<T: Element>(
+fn score<T: Element>(
     (k, d): (usize, usize),
     bytes: &Bytes,
     source: &Source<'_, T>,
@@ -493,7 +501,7 @@ unsafe fn score<T: Element>(
         // SAFETY: sixteen numbers.
         unsafe { _mm512_loadu_ps(factors.as_ptr()) }
     });
-    // SAFETY: the caller vouches for the instruction set.
+    // SAFETY: the function is compiled for the instruction set.
     let mut running = unsafe { Running::<F32, M>::new() };
     let groups = bytes.centers.chunks_exact(steps).zip(&bytes.starts);
     for (group, (centers, starts)) in groups.enumerate() {
@@ -525,11 +533,11 @@ unsafe fn score<T: Element>(
                 // SAFETY: M registers make a line.
                 unsafe { score.store(line.0.as_mut_ptr().add(m * WIDEST)) };
             }
-            // SAFETY: the caller vouches for the instruction set.
+            // SAFETY: the function is compiled for the instruction set.
             unsafe { running.fold(scores, first + c) };
         }
     }
-    // SAFETY: the caller vouches for the instruction set.
+    // SAFETY: the function is compiled for the instruction set.
     unsafe {
         running.write(&mut room.best.0, &mut room.second.0, &mut room.indices.0);
     }
@@ -542,10 +550,11 @@ fn finished(sum: __m512i, factor: __m512, half: __m512) -> __m512 {
     _mm512_fnmadd_ps(_mm512_cvtepi32_ps(sum), factor, half)
 }
 
-/// Up to which score a center may matter to each row, and the bits of the rows to which more than one does.
+/// For each row the bound of [`super`] for its norm, and up to which score a center may matter to it; and the bits of the rows to
+/// which more than one does.
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "the rounding is covered by the factor"
+    reason = "the factor covers the rounding of E, what is spare in its last term that of the sum"
 )]
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -553,42 +562,44 @@ fn limits<T: Element, const MARGINS: bool>(
     (packed, bytes): (&Packed<T>, &Bytes),
     rows: usize,
     room: &Room,
-) -> ([f32; BLOCK], u64) {
+) -> ([f64; BLOCK], [f32; BLOCK], u64) {
     let d = packed.d as f64;
     // Of a sum of d squares in float32, and of each number before.
     let up = 1.0 + (d + 16.0) * f64::from(f32::EPSILON);
-    let mut limits = [0.0; BLOCK];
+    let (mut bounds, mut limits) = ([0.0; BLOCK], [0.0; BLOCK]);
     let mut unclear = 0;
-    for (i, limit) in limits.iter_mut().enumerate().take(rows) {
+    for i in 0..rows {
         let norm = f64::from(room.squares.0[i]).sqrt() * up;
         let rest = f64::from(room.rests.0[i]).sqrt() * up + norm * f64::from(f32::EPSILON);
-        let error = 2.002 * (bytes.error(norm, rest) + packed.bound.at(norm));
+        bounds[i] = packed.bound.at(norm);
+        let error = bytes.error(norm, rest) + bounds[i];
         let (best, second) = (room.best.0[i], room.second.0[i]);
         let from = if MARGINS { second } else { best };
-        *limit = from + error as f32;
+        limits[i] = from + (2.002 * error) as f32;
         // What is not a number is not above.
-        let clear = !MARGINS && second > *limit;
+        let clear = !MARGINS && second > limits[i];
         unclear |= u64::from(!clear) << i;
     }
-    (limits, unclear)
+    (bounds, limits, unclear)
 }
 
 /// Lists the pairs of unclear rows and centers that may matter, by centers; how many, unless they are too many.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn leftover(limits: &[f32; BLOCK], unclear: u64, room: &mut Room) -> Option<usize> {
+fn leftover(k: usize, limits: &[f32; BLOCK], unclear: u64, room: &mut Room) -> Option<usize> {
     let mut count = 0;
     if unclear == 0 {
         return Some(count);
     }
-    let most = room.left.len() - BLOCK;
-    // SAFETY: the caller vouches for the instruction set; M registers make a line.
+    let most = most_left(k);
+    // SAFETY: the function is compiled for the instruction set; M registers make a line.
     unsafe {
         let mut limit = [F32::splat(0.0); M];
         for (m, limit) in limit.iter_mut().enumerate() {
             *limit = F32::load(limits.as_ptr().add(m * WIDEST));
         }
-        for (center, line) in (0..).zip(&room.scores) {
+        // There are more lines than centers where another run has more of these.
+        for (center, line) in (0..).zip(&room.scores[..k]) {
             let mut above = 0;
             for (m, &limit) in limit.iter().enumerate() {
                 let score = F32::load(line.0.as_ptr().add(m * WIDEST));

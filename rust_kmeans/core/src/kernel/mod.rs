@@ -421,9 +421,16 @@ impl<T: Element> Packed<T> {
         padded(self.d)
     }
 
-    /// As [`pairs_a_row`].
-    pub(crate) fn pairs_a_row(&self) -> usize {
-        pairs_a_row(self.isa, self.k, self.d)
+    /// What screening a row of `source` costs: see [`pairs_a_row_in_bytes`].
+    pub(crate) fn pairs_a_row(&self, source: &Source<'_, T>) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(bytes) = &self.bytes
+            && bytes.are_fit_for(source.across())
+        {
+            return bytes::pairs_a_row(self.k, self.d);
+        }
+        let _ = source;
+        self.k
     }
 
     /// Number of centers.
@@ -559,14 +566,13 @@ fn in_bytes(isa: Isa, k: usize, d: usize) -> bool {
     return false;
 }
 
-/// What screening a row costs, in scores computed in the type of the data.
-pub(crate) fn pairs_a_row(isa: Isa, k: usize, d: usize) -> usize {
+/// What screening a row against all centers costs, in scores computed in the type of the data, if rows are screened as bytes
+/// first: that costs less than all scores.
+pub(crate) fn pairs_a_row_in_bytes(isa: Isa, k: usize, d: usize) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
-    if in_bytes(isa, k, d) {
-        return bytes::pairs_a_row(k, d);
-    }
-    let _ = (isa, d);
-    k
+    return in_bytes(isa, k, d).then(|| bytes::pairs_a_row(k, d));
+    #[cfg(not(target_arch = "x86_64"))]
+    return None;
 }
 
 /// Whole registers of any instruction set.

@@ -136,7 +136,7 @@ fn noise_among_many_centers_moves_for_many_iterations() {
     for k in [48, 70] {
         check_both(&data, &data.slice(s![..k, ..]).to_owned(), None, 3);
     }
-    for size in [1e-25, 1e-17, 1e17] {
+    for size in [1e-25, 1e-17, 1e-9, 1e-8, 1e15, 1e17] {
         let data = (&data.slice(s![..500, ..]) * size).mapv(f32::from_f64);
         check(&data, &data.slice(s![..50, ..]).to_owned(), None, 2);
     }

@@ -142,6 +142,28 @@ fn one_large_feature_does_not_hide_the_others() {
     );
 }
 
+#[test]
+fn rows_far_apart_in_size_are_told_apart() {
+    // One row far out, and rows much smaller than the centers or nothing but 0.
+    let mut noise = common::noise(3);
+    let mut data = Array2::from_shape_simple_fn((300, 66), || noise() - 0.5);
+    let centers = data.slice(s![..100;2, ..]).to_owned();
+    data.row_mut(299).fill(1e6);
+    for (i, mut row) in data.outer_iter_mut().enumerate().skip(100).take(190) {
+        row *= [1.0, 1e-3, 1e-9, 1e-25, 1e-35, 0.0][i % 6];
+    }
+    let mut wide = Array2::zeros((300, 90));
+    wide.slice_mut(s![.., 11..77]).assign(&data);
+    for data in [data.view(), wide.slice(s![.., 11..77])] {
+        check(data, centers.view());
+    }
+    let wide = wide.mapv(f32::from_f64);
+    check(
+        wide.slice(s![.., 11..77]),
+        centers.mapv(f32::from_f64).view(),
+    );
+}
+
 /// Centers of which the first is the nearest to a row of ones, and the second nearer to what bytes leave of it: opposites, for
 /// which a shift is 0, that differ by `small` in most features.
 fn misleading(d: usize, k: usize, small: f64) -> Array2<f64> {

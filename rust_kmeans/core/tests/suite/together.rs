@@ -118,6 +118,19 @@ fn runs_of_wide_rows_with_few_and_many_centers_are_the_same_bits_as_well() {
 }
 
 #[test]
+fn runs_with_many_centers_of_which_some_are_more_are_the_same_bits_as_well() {
+    // Noise, of which much stays unclear at a first look; scores of the larger runs lie where the smaller ones write theirs.
+    let mut noise = common::noise(4);
+    let data = Array2::from_shape_simple_fn((3000, 65), || noise() - 0.5).mapv(f32::from_f64);
+    for algorithm in [Algorithm::Lloyd, Algorithm::Hamerly] {
+        let params = common::params_of(algorithm, None, 1, 6);
+        for sizes in [[96, 48, 70], [48, 96, 30]] {
+            check(&data, &starts(&data, &sizes, 5), None, 0.0, &params);
+        }
+    }
+}
+
+#[test]
 fn runs_that_do_not_fit_into_memory_together_are_the_same_bits_as_well() {
     // 8 bytes a sample and run: nine runs do not fit into 64 MiB, two go beyond the caches.
     let data = common::blobs::<f32>(1_000_000, 1, 3, 1);

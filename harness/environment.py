@@ -94,7 +94,9 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
 def one_line(facts: Mapping[str, Any]) -> str:
     """Return the machine in a line, for the terminal and the tables."""
     features = facts["cpu_features"]
-    widest = next((name for name in ("avx512_vnni", "avx512f", "avx2", "asimd") if name in features), "no SIMD known")
+    widest = next(
+        (name for name in ("avx512_vnni", "avx512f", "avx2", "asimd") if name in features), "no SIMD known"
+    )
     return (
         f"{facts['cpu']}, {facts['cores']} cores, {widest}, {facts['memory_bytes'] / 2**30:.0f} GiB, "
         f"{facts['system'].split('-')[0]}, Python {facts['python']}, "

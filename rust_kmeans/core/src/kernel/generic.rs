@@ -467,6 +467,7 @@ impl<V: Lanes, const M: usize> Running<V, M> {
     ///
     /// # Safety
     /// The CPU must have the instruction set of `V`; M × WIDTH must not exceed a block.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) unsafe fn write(
         &self,

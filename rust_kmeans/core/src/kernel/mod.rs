@@ -429,6 +429,7 @@ impl<T: Element> Packed<T> {
         {
             return bytes::pairs_a_row(self.k, self.d);
         }
+        #[cfg(not(target_arch = "x86_64"))]
         let _ = source;
         self.k
     }
@@ -559,20 +560,27 @@ impl<T: Element> Packed<T> {
 }
 
 /// Whether rows of `d` features are first screened as bytes against `k` centers.
+#[cfg(target_arch = "x86_64")]
 fn in_bytes(isa: Isa, k: usize, d: usize) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return isa == Isa::Avx512Vnni && bytes::is_faster(k, d);
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
+    isa == Isa::Avx512Vnni && bytes::is_faster(k, d)
+}
+
+/// No other architecture has such an instruction set.
+#[cfg(not(target_arch = "x86_64"))]
+fn in_bytes(_: Isa, _: usize, _: usize) -> bool {
+    false
 }
 
 /// What screening a row against all centers costs, in scores computed in the type of the data, if rows are screened as bytes
 /// first: that costs less than all scores.
 pub(crate) fn pairs_a_row_in_bytes(isa: Isa, k: usize, d: usize) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
-    return in_bytes(isa, k, d).then(|| bytes::pairs_a_row(k, d));
+    if in_bytes(isa, k, d) {
+        return Some(bytes::pairs_a_row(k, d));
+    }
     #[cfg(not(target_arch = "x86_64"))]
-    return None;
+    let _ = (isa, k, d);
+    None
 }
 
 /// Whole registers of any instruction set.
@@ -762,6 +770,8 @@ pub(crate) struct Scratch<T> {
 
 impl<T: Element> Scratch<T> {
     pub(crate) fn new(isa: Isa, k: usize, d: usize) -> Result<Self> {
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = isa;
         let zero = Line([T::default(); BLOCK]);
         // Panels of nearly the same size, each but the last of whole registers.
         let panels = d.div_ceil(PANEL_BYTES / size_of::<Line<T>>()).max(1);

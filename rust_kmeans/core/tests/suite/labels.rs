@@ -24,6 +24,15 @@ fn check<T: Element>(data: ArrayView2<'_, T>, centers: ArrayView2<'_, T>) {
     }
 }
 
+/// As float64 and as float32.
+fn check_both(data: &Array2<f64>, centers: &Array2<f64>) {
+    check(data.view(), centers.view());
+    check(
+        data.mapv(f32::from_f64).view(),
+        centers.mapv(f32::from_f64).view(),
+    );
+}
+
 /// Numbers of every awkward kind, within what squared float64 distances can hold.
 fn value() -> impl Strategy<Value = f64> {
     prop_oneof![
@@ -83,8 +92,7 @@ proptest! {
 
     #[test]
     fn labels_are_the_oracles((data, centers) in problem()) {
-        check(data.view(), centers.view());
-        check(data.mapv(f32::from_f64).view(), centers.mapv(f32::from_f64).view());
+        check_both(&data, &centers);
     }
 
     #[test]
@@ -100,14 +108,12 @@ proptest! {
 
     #[test]
     fn labels_of_wide_rows_are_the_oracles((data, centers) in wide_problem()) {
-        check(data.view(), centers.view());
-        check(data.mapv(f32::from_f64).view(), centers.mapv(f32::from_f64).view());
+        check_both(&data, &centers);
     }
 
     #[test]
     fn labels_of_wide_rows_among_many_centers_are_the_oracles((data, centers) in large_problem()) {
-        check(data.view(), centers.view());
-        check(data.mapv(f32::from_f64).view(), centers.mapv(f32::from_f64).view());
+        check_both(&data, &centers);
     }
 
     #[test]
@@ -122,8 +128,7 @@ proptest! {
             let step = f64::from(u32::try_from((i * 31 + j * 17) % 13).expect("small")) - 6.0;
             data[(i % rows, j)] * (1.0 + scale * step)
         });
-        check(data.view(), centers.view());
-        check(data.mapv(f32::from_f64).view(), centers.mapv(f32::from_f64).view());
+        check_both(&data, &centers);
     }
 }
 
@@ -135,11 +140,7 @@ fn one_large_feature_does_not_hide_the_others() {
         _ => f64::from(u32::try_from((i * 7 + j * 3) % 11).expect("small")),
     });
     let centers = data.slice(s![..;3, ..]).to_owned() + 0.25;
-    check(data.view(), centers.view());
-    check(
-        data.mapv(f32::from_f64).view(),
-        centers.mapv(f32::from_f64).view(),
-    );
+    check_both(&data, &centers);
 }
 
 #[test]
@@ -194,11 +195,7 @@ fn what_bytes_leave_out_of_a_row_is_not_forgotten() {
                 .iter()
                 .all(|&label| label == 0)
         );
-        check(data.view(), centers.view());
-        check(
-            data.mapv(f32::from_f64).view(),
-            centers.mapv(f32::from_f64).view(),
-        );
+        check_both(&data, &centers);
     }
 }
 
@@ -216,11 +213,7 @@ fn what_bytes_leave_out_of_a_center_is_not_forgotten() {
                 .iter()
                 .all(|&label| label == 0)
         );
-        check(data.view(), centers.view());
-        check(
-            data.mapv(f32::from_f64).view(),
-            centers.mapv(f32::from_f64).view(),
-        );
+        check_both(&data, &centers);
     }
 }
 
@@ -231,11 +224,7 @@ fn every_size_around_the_lanes_and_groups_is_right() {
             for n in [1, 2, 15, 16, 17, 63, 64, 65, 130] {
                 let data = common::blobs::<f64>(n, d, 5, 1);
                 let centers = common::blobs::<f64>(k, d, 5, 2);
-                check(data.view(), centers.view());
-                check(
-                    data.mapv(f32::from_f64).view(),
-                    centers.mapv(f32::from_f64).view(),
-                );
+                check_both(&data, &centers);
             }
         }
     }

@@ -211,8 +211,8 @@ impl Room {
     }
 }
 
-/// As [`super::generic::screen`]; `None`, with nothing done, where the rows or centers are not fit for it or too many centers are
-/// left.
+/// As [`super::generic::screen`], with every label proven; `false`, with nothing found, where the rows or centers are not fit for
+/// it or too many centers are left.
 ///
 /// # Safety
 /// The CPU must have AVX-512F, BW, VL and VNNI.
@@ -221,16 +221,20 @@ pub(super) unsafe fn screen<T: Element, const MARGINS: bool>(
     packed: &Packed<T>,
     source: &Source<'_, T>,
     scratch: &mut Scratch<T>,
-) -> Option<u64> {
-    let bytes = packed.bytes.as_ref()?;
+) -> bool {
+    let Some(bytes) = &packed.bytes else {
+        return false;
+    };
     if !bytes.are_fit_for(source.across()) || source.columns() != packed.d {
-        return None;
+        return false;
     }
-    let mut room = scratch.bytes.take()?;
+    let Some(mut room) = scratch.bytes.take() else {
+        return false;
+    };
     // SAFETY: the caller vouches for the instruction set.
-    let unproven = unsafe { look::<T, MARGINS>((packed, bytes), source, &mut room, scratch) };
+    let found = unsafe { look::<T, MARGINS>((packed, bytes), source, &mut room, scratch) };
     scratch.bytes = Some(room);
-    unproven
+    found
 }
 
 /// [`screen`], with room to work in, for rows that are fit for it.
@@ -241,10 +245,10 @@ unsafe fn look<T: Element, const MARGINS: bool>(
     source: &Source<'_, T>,
     room: &mut Room,
     scratch: &mut Scratch<T>,
-) -> Option<u64> {
+) -> bool {
     if room.resting > 0 {
         room.resting -= 1;
-        return None;
+        return false;
     }
     let rows = source.len().min(BLOCK);
     // SAFETY: `screen` has checked that rows have d numbers one after the other.
@@ -254,13 +258,13 @@ unsafe fn look<T: Element, const MARGINS: bool>(
     let Some(count) = leftover(packed.k, &limits, unclear, room) else {
         room.resting = room.rest;
         room.rest = (room.rest * 2).min(LONGEST_REST);
-        return None;
+        return false;
     };
     for (index, &found) in scratch.indices.0.iter_mut().zip(&room.indices.0) {
         *index = T::from_index(found.to_index());
     }
     if unclear == 0 {
-        return Some(0);
+        return true;
     }
     // SAFETY: the caller vouches for the instruction set.
     unsafe { again::<T, MARGINS>(packed, source, &room.left[..count], scratch) };
@@ -287,7 +291,7 @@ unsafe fn look<T: Element, const MARGINS: bool>(
         scratch.indices.0[i] = T::from_index(decided(packed, (i, row), &room.left[..count]));
         scratch.margins.0[i] = T::from_f64(f64::NEG_INFINITY);
     }
-    Some(0)
+    true
 }
 
 /// The nearest of the centers that are left for a row, by the distance that defines labels. All others are farther by it.

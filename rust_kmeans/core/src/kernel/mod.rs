@@ -451,8 +451,11 @@ impl<T: Element> Packed<T> {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
             Isa::Avx512Vnni => unsafe {
-                bytes::screen::<T, MARGINS>(self, source, scratch)
-                    .unwrap_or_else(|| avx512::screen::<T, MARGINS>(self, source, scratch))
+                if bytes::screen::<T, MARGINS>(self, source, scratch) {
+                    0
+                } else {
+                    avx512::screen::<T, MARGINS>(self, source, scratch)
+                }
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.

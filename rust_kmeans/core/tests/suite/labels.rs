@@ -180,6 +180,13 @@ fn misleading(d: usize, k: usize, small: f64) -> Array2<f64> {
     })
 }
 
+/// All rows belong to the first center, by the oracle and by the kernel.
+fn check_all_first(data: &Array2<f64>, centers: &Array2<f64>) {
+    let labels = common::labels(data.view(), centers.view());
+    assert!(labels.iter().all(|&label| label == 0));
+    check_both(data, centers);
+}
+
 #[test]
 fn what_bytes_leave_out_of_a_row_is_not_forgotten() {
     // In units of its largest feature all but the second one are 0.
@@ -190,12 +197,7 @@ fn what_bytes_leave_out_of_a_row_is_not_forgotten() {
             _ => 0.49,
         });
         let centers = misleading(d, 50, 1.0);
-        assert!(
-            common::labels(data.view(), centers.view())
-                .iter()
-                .all(|&label| label == 0)
-        );
-        check_both(&data, &centers);
+        check_all_first(&data, &centers);
     }
 }
 
@@ -208,12 +210,7 @@ fn what_bytes_leave_out_of_a_center_is_not_forgotten() {
         for (c, first) in centers.column_mut(0).iter_mut().enumerate() {
             *first = if c % 2 == 0 { 127.0 } else { -127.0 };
         }
-        assert!(
-            common::labels(data.view(), centers.view())
-                .iter()
-                .all(|&label| label == 0)
-        );
-        check_both(&data, &centers);
+        check_all_first(&data, &centers);
     }
 }
 

@@ -14,6 +14,7 @@ import os
 import selectors
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -207,24 +208,22 @@ class _Child:
     def outcome(self) -> Outcome:
         start = perf_counter()
         others = set(psutil.Process().children(recursive=True))
-        read_end, write_end = os.pipe()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = self._start(theirs.fileno())
         try:
-            process = self._start(write_end)
-        finally:
-            os.close(write_end)
-        try:
-            self._watch(process, read_end, start + self._limits.timeout_seconds)
+            self._watch(process, ours, start + self._limits.timeout_seconds)
             if self._finished:
                 self._load_arrays()
         finally:
             # Also on KeyboardInterrupt: nothing of the tree may outlive the measurement.
-            os.close(read_end)
+            ours.close()
             _end_tree(process, others)
             self._result.wall_seconds = perf_counter() - start
         return self._result
 
-    def _start(self, write_end: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "harness.worker", str(self._job.write()), str(write_end)]
+    def _start(self, pipe: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "harness.worker", str(self._job.write()), str(pipe)]
         variables = {
             **os.environ,
             **thread_caps(self._job.spec.n_threads),
@@ -242,24 +241,24 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=(write_end,),
+                pass_fds=(pipe,),
                 start_new_session=True,
             )
         _pin(process.pid, self._job.spec.n_threads)
         return process
 
-    def _watch(self, process: subprocess.Popen[bytes], read_end: int, deadline: float) -> None:
+    def _watch(self, process: subprocess.Popen[bytes], pipe: socket.socket, deadline: float) -> None:
         """Read messages and poll memory until the worker has reported, ended or broken a limit."""
         buffer = b""
         with selectors.DefaultSelector() as selector:
-            selector.register(read_end, selectors.EVENT_READ)
+            selector.register(pipe, selectors.EVENT_READ)
             while not self._finished:
                 ready = selector.select(memory.POLL_SECONDS)
                 if self._over_a_limit(process.pid, deadline):
                     return
                 if not ready:
                     continue
-                chunk = os.read(read_end, 1 << 16)
+                chunk = _received(pipe)
                 if not chunk:
                     self._worker_ended(process)
                     return
@@ -273,6 +272,10 @@ class _Child:
                 except _ProtocolError as error:
                     self._end_with("failed", f"garbage on the result pipe: {error.args[0][:60]!r}")
                     return
+                if self._fitting:
+                    # The fit begins now, and what is left to do here is to sleep. A worker may have ended.
+                    with contextlib.suppress(OSError):
+                        pipe.send(b"\n")
 
     def _handle(self, line: bytes) -> None:
         try:
@@ -345,6 +348,14 @@ class _Child:
             self._result.labels = np.load(labels, allow_pickle=False) if labels.exists() else None
         except (OSError, ValueError) as error:
             self._end_with("failed", f"its arrays cannot be read: {error}")
+
+
+def _received(pipe: socket.socket) -> bytes:
+    """Return what has come, nothing at the end; a worker that ends without reading its answer resets the pipe."""
+    try:
+        return pipe.recv(1 << 16)
+    except ConnectionResetError:
+        return b""
 
 
 def _end_tree(process: subprocess.Popen[bytes], others: set[psutil.Process]) -> None:

@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import signal
+import socket
 import sys
 import traceback
 from dataclasses import asdict, dataclass, replace
@@ -82,16 +83,20 @@ class Job:
 
 
 class Pipe:
-    """The worker's end of the result pipe."""
+    """The worker's end of the result pipe, a socket."""
 
     def __init__(self, descriptor: int) -> None:
         # The library under test may start processes: they must not hold the pipe open.
         os.set_inheritable(descriptor, False)
-        self._file = os.fdopen(descriptor, "wb", buffering=0)
+        self._socket = socket.socket(fileno=descriptor)
 
     def send(self, event: str, **content: object) -> None:
         """Send one message."""
-        self._file.write(json.dumps({"event": event, **content}).encode() + b"\n")
+        self._socket.sendall(json.dumps({"event": event, **content}).encode() + b"\n")
+
+    def wait_for_answer(self) -> None:
+        """Return when the parent has dealt with the last message and is about to sleep."""
+        self._socket.recv(1)
 
 
 def main(arguments: list[str]) -> int:
@@ -130,6 +135,8 @@ def run(job: Job, pipe: Pipe) -> None:
     gc.collect()
     was_reset = memory.reset_high_water_mark()
     pipe.send("fitting", baseline_rss_bytes=memory.tree_rss_bytes(os.getpid()))
+    # What the parent does with that message would take a core from the first half millisecond of the fit.
+    pipe.wait_for_answer()
     start = perf_counter()
     fitted = implementation.fit(state, spec)
     fit_seconds = perf_counter() - start

@@ -302,6 +302,8 @@ pub(crate) struct Visit<'a, 'd, T> {
     how: How<'a, T>,
     /// Where the inertia of the labels is wanted.
     inertia: Option<Grid>,
+    /// Whether there are no labels yet, whatever is in their place.
+    is_first: bool,
 }
 
 /// Bytes of X that stay in a core's second-level cache while several runs look at them, beside the centers and sums of
@@ -371,6 +373,15 @@ impl<'a, 'd, T: Element> Visit<'a, 'd, T> {
             labels,
             how,
             inertia,
+            is_first: false,
+        }
+    }
+
+    /// This visit as the first one: nothing has written to the labels, whose pages are then found by the threads that use them.
+    pub(crate) fn as_first(self) -> Self {
+        Self {
+            is_first: true,
+            ..self
         }
     }
 
@@ -412,6 +423,7 @@ impl<'a, 'd, T: Element> Visit<'a, 'd, T> {
                 },
             },
             inertia: self.inertia,
+            is_first: self.is_first,
         }
     }
 
@@ -420,6 +432,9 @@ impl<'a, 'd, T: Element> Visit<'a, 'd, T> {
             job, first, labels, ..
         } = self;
         worker.scratch.restart();
+        if self.is_first {
+            labels.fill(-1);
+        }
         match self.how {
             How::Kept => {}
             How::Dense => job.screen_dense(first, labels, worker),

@@ -6,7 +6,7 @@ use crate::assign::{Found, How, Job, Visit, Visited, Worker, assign, row_major};
 use crate::bounds::{Bounds, squared_shift};
 use crate::choice::{Choice, Way};
 use crate::element::Element;
-use crate::error::{Error, Result, try_vec};
+use crate::error::{Error, Result, try_vec, try_zeros};
 use crate::exact_sum::{ExactTable, Grid, Grids};
 use crate::history::History;
 use crate::interrupt::{self, Convergence, Interrupt, Seen};
@@ -373,8 +373,9 @@ impl<'a, 'd, T: Element> Run<'a, 'd, T> {
 pub(crate) struct Labelling<T> {
     /// The centers of the next pass, to be loaded before it.
     pub(crate) packed: Packed<T>,
-    /// -1 before the first pass.
+    /// Nothing that counts before the first pass.
     pub(crate) labels: Vec<i32>,
+    has_labels: bool,
     /// Of the labels after the last pass.
     pub(crate) sums: ExactTable,
     pub(crate) choice: Choice,
@@ -390,7 +391,8 @@ impl<T: Element> Labelling<T> {
     ) -> Result<Self> {
         Ok(Self {
             packed: Packed::new(isa, k, data.n_columns())?,
-            labels: try_vec("the labels", data.n_rows(), -1)?,
+            labels: try_zeros("the labels", data.n_rows())?,
+            has_labels: false,
             sums: ExactTable::new(k, data.n_columns() + 1)?,
             choice: choice((algorithm, isa), data, k),
             bounds: None,
@@ -456,7 +458,12 @@ impl<T: Element> Labelling<T> {
             // Sums are those of the labels after the last pass too: the history is relative to them.
             moving: (stage != Stage::Last { settled: true }).then_some(moving),
         };
-        Ok(Visit::new(job, &mut self.labels, how, inertia))
+        let visit = Visit::new(job, &mut self.labels, how, inertia);
+        Ok(if std::mem::replace(&mut self.has_labels, true) {
+            visit
+        } else {
+            visit.as_first()
+        })
     }
 
     /// Takes what a pass found for `run`, and learns from an iteration which way the next one goes.

@@ -1,7 +1,7 @@
 //! The shell for AVX2 and FMA: 256-bit registers.
 
 use std::arch::x86_64::{
-    __m256, __m256d, __m256i, _CMP_LT_OQ, _mm_add_ps, _mm_storeu_ps, _mm256_add_pd, _mm256_add_ps,
+    __m256, __m256d, __m256i, _CMP_LT_OQ, _CMP_NEQ_UQ, _mm_add_ps, _mm_storeu_ps, _mm256_add_pd, _mm256_add_ps,
     _mm256_blendv_pd, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_cmp_pd, _mm256_cmp_ps,
     _mm256_extractf128_ps, _mm256_fnmadd_pd, _mm256_fnmadd_ps, _mm256_hadd_pd, _mm256_hadd_ps,
     _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps,
@@ -104,6 +104,11 @@ macro_rules! lanes {
             unsafe fn less(self, other: Self) -> $register {
                 // SAFETY: the caller vouches for AVX2.
                 unsafe { $cmp::<_CMP_LT_OQ>(self.0, other.0) }
+            }
+            #[inline(always)]
+            unsafe fn equals(self, other: Self) -> bool {
+                // SAFETY: the caller vouches for AVX2.
+                unsafe { $movemask($cmp::<_CMP_NEQ_UQ>(self.0, other.0)) == 0 }
             }
             #[inline(always)]
             unsafe fn select(mask: $register, yes: Self, no: Self) -> Self {

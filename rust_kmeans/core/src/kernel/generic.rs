@@ -807,12 +807,15 @@ unsafe fn add_row<W: Lanes<Elem = f64>, T: Element>(
                 let term = W::load(terms.as_ptr().add(at));
                 let cut = W::load(high_grid.as_ptr().add(place));
                 let high_term = term.plus(cut).minus(cut);
-                let cut = W::load(low_grid.as_ptr().add(place));
-                let low_term = term.minus(high_term).plus(cut).minus(cut);
                 let high = high.as_mut_ptr().add(place);
                 W::load(high).plus(high_term).store(high);
-                let low = low.as_mut_ptr().add(place);
-                W::load(low).plus(low_term).store(low);
+                // Numbers of float32 have few bits: hardly one of them has a low part.
+                if size_of::<T>() == size_of::<f64>() || !term.equals(high_term) {
+                    let cut = W::load(low_grid.as_ptr().add(place));
+                    let low_term = term.minus(high_term).plus(cut).minus(cut);
+                    let low = low.as_mut_ptr().add(place);
+                    W::load(low).plus(low_term).store(low);
+                }
             }
             at += W::WIDTH;
         }
@@ -943,10 +946,54 @@ fn total(mut sums: [f64; WIDE]) -> f64 {
     sums[0]
 }
 
+/// Rows that ranges are read and written for at a time.
+const SIDE_BY_SIDE: usize = 4;
+/// Bytes between the rows that are read and those asked for.
+const AHEAD: usize = 4 << 10;
+
 /// Widens ranges by rows as long as they are.
+///
+/// # Safety
+/// The CPU must have the instruction set of `V`.
 #[inline(always)]
-pub(super) fn widen_all<T: Element>(rows: &[T], (lowest, highest, zero): Ranges<'_, T>) {
-    for row in rows.chunks(lowest.len().max(1)) {
+pub(super) unsafe fn widen_all<V: Lanes>(
+    rows: &[V::Elem],
+    (lowest, highest, zero): Ranges<'_, V::Elem>,
+) {
+    let width = lowest.len();
+    assert!(highest.len() == width && zero.len() == width);
+    let mut rest = rows;
+    if width >= V::WIDTH {
+        let groups = rows.chunks_exact(SIDE_BY_SIDE * width);
+        rest = groups.remainder();
+        for rows in groups {
+            let mut next = rows.as_ptr().cast::<u8>().wrapping_add(AHEAD);
+            let mut first = 0;
+            while first < width {
+                // The last register overlaps the one before it: to see a number twice widens no more.
+                let at = first.min(width - V::WIDTH);
+                // SAFETY: the caller vouches for the instruction set; a register from `at` on lies within each row.
+                unsafe {
+                    let mut low = V::load(lowest.as_ptr().add(at));
+                    let mut high = V::load(highest.as_ptr().add(at));
+                    let mut none = V::load(zero.as_ptr().add(at));
+                    for row in 0..SIDE_BY_SIDE {
+                        let x = V::load(rows.as_ptr().add(row * width + at));
+                        low = x.min(low);
+                        high = x.max(high);
+                        none = none.minus(x.minus(x));
+                        prefetch(next);
+                        next = next.wrapping_add(V::WIDTH * size_of::<V::Elem>());
+                    }
+                    low.store(lowest.as_mut_ptr().add(at));
+                    high.store(highest.as_mut_ptr().add(at));
+                    none.store(zero.as_mut_ptr().add(at));
+                }
+                first += V::WIDTH;
+            }
+        }
+    }
+    for row in rest.chunks(width.max(1)) {
         let ranges = lowest.iter_mut().zip(&mut *highest).zip(&mut *zero);
         for (((lowest, highest), zero), &x) in ranges.zip(row) {
             widen((lowest, highest, zero), x);

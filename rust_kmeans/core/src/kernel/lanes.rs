@@ -101,6 +101,11 @@ pub trait Lanes: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn less(self, other: Self) -> Self::Mask;
+    /// Whether all lanes are those of `other`; false if one is NaN.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn equals(self, other: Self) -> bool;
     /// Lanes of `yes` where the mask is set, of `no` elsewhere; bits are moved, never interpreted.
     ///
     /// # Safety

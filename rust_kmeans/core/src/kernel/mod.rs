@@ -134,7 +134,8 @@ macro_rules! shell {
         /// The CPU must have the instruction set.
         #[target_feature(enable = $feature)]
         pub(super) unsafe fn widen_all<T: Element>(rows: &[T], ranges: super::Ranges<'_, T>) {
-            generic::widen_all(rows, ranges);
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { generic::widen_all::<T::$lanes>(rows, ranges) };
         }
     };
 }
@@ -721,7 +722,8 @@ pub(crate) fn widen_all<T: Element>(isa: Isa, rows: &[T], ranges: Ranges<'_, T>)
         #[cfg(target_arch = "aarch64")]
         // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
         Isa::Neon => unsafe { neon::widen_all(rows, ranges) },
-        _ => generic::widen_all(rows, ranges),
+        // SAFETY: plain Rust needs no instruction set.
+        _ => unsafe { generic::widen_all::<T::Scalar>(rows, ranges) },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::{
     float32x4_t, float64x2_t, uint32x4_t, uint64x2_t, vaddq_f32, vaddq_f64, vbslq_f32, vbslq_f64,
-    vcltq_f32, vcltq_f64, vdupq_n_f32, vdupq_n_f64, vfmsq_f32, vfmsq_f64, vgetq_lane_u32,
+    vceqq_f32, vceqq_f64, vcltq_f32, vcltq_f64, vdupq_n_f32, vdupq_n_f64, vfmsq_f32, vfmsq_f64, vgetq_lane_u32,
     vgetq_lane_u64, vld1q_f32, vld1q_f64, vmaxnmq_f32, vmaxnmq_f64, vminnmq_f32, vminnmq_f64,
     vmulq_f32, vmulq_f64, vst1q_f32, vst1q_f64, vsubq_f32, vsubq_f64,
 };
@@ -21,7 +21,7 @@ pub struct F64(float64x2_t);
 
 macro_rules! lanes {
     ($name:ident, $elem:ty, $width:literal, $mask:ty, $splat:ident, $load:ident, $store:ident, $fms:ident, $sub:ident, $add:ident, $mul:ident,
-     $min:ident, $max:ident, $less:ident, $select:ident, $lane:ident, $($i:literal),+) => {
+     $min:ident, $max:ident, $less:ident, $equal:ident, $select:ident, $lane:ident, $($i:literal),+) => {
         impl Lanes for $name {
             type Elem = $elem;
             type Mask = $mask;
@@ -81,6 +81,14 @@ macro_rules! lanes {
                 unsafe { $less(self.0, other.0) }
             }
             #[inline(always)]
+            unsafe fn equals(self, other: Self) -> bool {
+                // SAFETY: the caller vouches for NEON.
+                unsafe {
+                    let mask = $equal(self.0, other.0);
+                    true $(&& $lane::<$i>(mask) != 0)+
+                }
+            }
+            #[inline(always)]
             unsafe fn select(mask: $mask, yes: Self, no: Self) -> Self {
                 // SAFETY: the caller vouches for NEON.
                 Self(unsafe { $select(mask, yes.0, no.0) })
@@ -109,6 +117,7 @@ lanes!(
     vminnmq_f32,
     vmaxnmq_f32,
     vcltq_f32,
+    vceqq_f32,
     vbslq_f32,
     vgetq_lane_u32,
     0,
@@ -131,6 +140,7 @@ lanes!(
     vminnmq_f64,
     vmaxnmq_f64,
     vcltq_f64,
+    vceqq_f64,
     vbslq_f64,
     vgetq_lane_u64,
     0,

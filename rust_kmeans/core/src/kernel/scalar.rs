@@ -75,6 +75,10 @@ macro_rules! four {
                 std::array::from_fn(|i| self.0[i] < other.0[i])
             }
             #[inline(always)]
+            unsafe fn equals(self, other: Self) -> bool {
+                self.0 == other.0
+            }
+            #[inline(always)]
             unsafe fn select(mask: [bool; 4], yes: Self, no: Self) -> Self {
                 Self(std::array::from_fn(|i| {
                     if mask[i] { yes.0[i] } else { no.0[i] }

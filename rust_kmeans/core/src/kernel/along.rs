@@ -8,7 +8,7 @@ use super::generic::{Running, conclude};
 use super::lanes::Lanes;
 use super::{BLOCK, Line, Packed, Scratch, padded};
 use crate::element::Element;
-use crate::view::{Source, prefetch};
+use crate::view::{AHEAD, Source, prefetch_stream};
 
 /// Rows scored side by side.
 pub(super) const ROWS: usize = 4;
@@ -18,8 +18,6 @@ const MOST: usize = 5;
 const LEAST_FEATURES: usize = 32;
 /// Features per center from which on this is faster.
 const FEATURES_PER_CENTER: usize = 16;
-/// Bytes between the rows that are read and those asked for: what arrives from memory in the time one answer takes.
-const DISTANCE: usize = 8 << 10;
 
 /// Against at most how many centers rows of `d` features, each contiguous, are scored this way.
 pub(super) fn most_centers(d: usize) -> usize {
@@ -81,7 +79,7 @@ impl<T: Element> Four<T> {
     #[inline(always)]
     pub(super) fn of(source: &Source<'_, T>, first: usize) -> Self {
         let row_bytes = source.columns() * size_of::<T>();
-        let distance = (DISTANCE / row_bytes).next_multiple_of(ROWS).min(BLOCK);
+        let distance = (AHEAD / row_bytes).next_multiple_of(ROWS).min(BLOCK);
         let last = source.len().min(BLOCK) - 1;
         Self {
             rows: std::array::from_fn(|i| source.row((first + i).min(last))),
@@ -177,7 +175,7 @@ impl<'a, T: Element> Centers<'a, T> {
                 if SQUARES {
                     for i in 0..ROWS {
                         squares[i] = squares[i].minus_product(x[i], x[i]);
-                        prefetch(four.next[i].wrapping_add(j).cast());
+                        prefetch_stream(four.next[i].wrapping_add(j).cast());
                     }
                 }
                 for (c, sums) in sums.iter_mut().enumerate() {
@@ -232,7 +230,7 @@ impl<'a, T: Element> Centers<'a, T> {
                     sums[i] = sums[i].minus_product(x, center);
                     if SQUARES {
                         squares[i] = squares[i].minus_product(x, x);
-                        prefetch(four.next[i].wrapping_add(j).cast());
+                        prefetch_stream(four.next[i].wrapping_add(j).cast());
                     }
                 }
                 j += V::WIDTH;

@@ -1,12 +1,12 @@
 //! The shell for AVX2 and FMA: 256-bit registers.
 
 use std::arch::x86_64::{
-    __m256, __m256d, __m256i, _CMP_LT_OQ, _CMP_NEQ_UQ, _mm_add_ps, _mm_storeu_ps, _mm256_add_pd, _mm256_add_ps,
-    _mm256_blendv_pd, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_cmp_pd, _mm256_cmp_ps,
-    _mm256_extractf128_ps, _mm256_fnmadd_pd, _mm256_fnmadd_ps, _mm256_hadd_pd, _mm256_hadd_ps,
-    _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps,
-    _mm256_max_pd, _mm256_max_ps, _mm256_min_pd, _mm256_min_ps, _mm256_movemask_pd,
-    _mm256_movemask_ps, _mm256_mul_pd, _mm256_mul_ps, _mm256_permute2f128_pd,
+    __m256, __m256d, __m256i, _CMP_LT_OQ, _CMP_NEQ_UQ, _mm_add_ps, _mm_storeu_ps, _mm256_add_pd,
+    _mm256_add_ps, _mm256_blendv_pd, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_cmp_pd,
+    _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fnmadd_pd, _mm256_fnmadd_ps, _mm256_hadd_pd,
+    _mm256_hadd_ps, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_pd,
+    _mm256_maskload_ps, _mm256_max_pd, _mm256_max_ps, _mm256_min_pd, _mm256_min_ps,
+    _mm256_movemask_pd, _mm256_movemask_ps, _mm256_mul_pd, _mm256_mul_ps, _mm256_permute2f128_pd,
     _mm256_permute2f128_ps, _mm256_set1_pd, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_storeu_pd,
     _mm256_storeu_ps, _mm256_sub_pd, _mm256_sub_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
     _mm256_unpacklo_pd, _mm256_unpacklo_ps,

@@ -1,9 +1,9 @@
 //! The shell for AVX-512F: 512-bit registers.
 
 use std::arch::x86_64::{
-    __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _CMP_NEQ_UQ, _mm_storeu_ps, _mm256_loadu_si256,
-    _mm256_min_epu32, _mm256_set1_epi32, _mm256_storeu_pd, _mm256_storeu_si256, _mm512_add_pd,
-    _mm512_add_ps, _mm512_castpd_ps, _mm512_castpd512_pd256, _mm512_castps_pd,
+    __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _CMP_NEQ_UQ, _mm_storeu_ps,
+    _mm256_loadu_si256, _mm256_min_epu32, _mm256_set1_epi32, _mm256_storeu_pd, _mm256_storeu_si256,
+    _mm512_add_pd, _mm512_add_ps, _mm512_castpd_ps, _mm512_castpd512_pd256, _mm512_castps_pd,
     _mm512_castps512_ps128, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask, _mm512_cvtepu32_epi64,
     _mm512_fnmadd_pd, _mm512_fnmadd_ps, _mm512_i32gather_ps, _mm512_loadu_pd, _mm512_loadu_ps,
     _mm512_loadu_si512, _mm512_mask_blend_pd, _mm512_mask_blend_ps, _mm512_maskz_loadu_pd,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::element::Element;
 use crate::exact_sum::{ExactTable, STEP};
-use crate::view::{Rows, Source, prefetch};
+use crate::view::{AHEAD, Rows, Source, prefetch_stream};
 
 /// Centers whose float64 distances are in registers at a time.
 const TOGETHER: usize = 4;
@@ -124,8 +124,8 @@ impl Panel {
 /// Bytes that come from memory together.
 const CACHE_LINE: usize = 64;
 
-/// The rows of the block to come, asked for line by line while this one is computed: what is read and what is computed
-/// then take turns on the same time. No hardware foresees rows in 64 places.
+/// Rows to come, as many as a block has, asked for line by line while this one is computed: what is read and what is
+/// computed then take turns on the same time. No hardware foresees rows in 64 places.
 pub(super) struct Ahead<T> {
     /// Where each stretch of lines starts, and how many lines all have.
     starts: [*const T; BLOCK],
@@ -166,7 +166,8 @@ impl<T: Element> Ahead<T> {
         };
         let row = source.columns() * size_of::<T>();
         if source.is_packed() {
-            ahead.starts[0] = source.row(0).wrapping_add(BLOCK * source.columns());
+            let next = source.row(0).wrapping_add(BLOCK * source.columns());
+            ahead.starts[0] = next.wrapping_add(AHEAD / size_of::<T>());
             ahead.stretches = 1;
             ahead.lines = (BLOCK * row).div_ceil(CACHE_LINE);
         } else if source.across() == 1 {
@@ -187,7 +188,7 @@ impl<T: Element> Ahead<T> {
                 return;
             }
             let line = self.starts[self.stretch].cast::<u8>();
-            prefetch(line.wrapping_add(self.line * CACHE_LINE));
+            prefetch_stream(line.wrapping_add(self.line * CACHE_LINE));
             self.line += 1;
             if self.line == self.lines {
                 self.line = 0;
@@ -948,8 +949,6 @@ fn total(mut sums: [f64; WIDE]) -> f64 {
 
 /// Rows that ranges are read and written for at a time.
 const SIDE_BY_SIDE: usize = 4;
-/// Bytes between the rows that are read and those asked for.
-const AHEAD: usize = 4 << 10;
 
 /// Widens ranges by rows as long as they are.
 ///
@@ -982,7 +981,7 @@ pub(super) unsafe fn widen_all<V: Lanes>(
                         low = x.min(low);
                         high = x.max(high);
                         none = none.minus(x.minus(x));
-                        prefetch(next);
+                        prefetch_stream(next);
                         next = next.wrapping_add(V::WIDTH * size_of::<V::Elem>());
                     }
                     low.store(lowest.as_mut_ptr().add(at));

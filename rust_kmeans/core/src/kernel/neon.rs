@@ -2,9 +2,9 @@
 
 use std::arch::aarch64::{
     float32x4_t, float64x2_t, uint32x4_t, uint64x2_t, vaddq_f32, vaddq_f64, vbslq_f32, vbslq_f64,
-    vceqq_f32, vceqq_f64, vcltq_f32, vcltq_f64, vdupq_n_f32, vdupq_n_f64, vfmsq_f32, vfmsq_f64, vgetq_lane_u32,
-    vgetq_lane_u64, vld1q_f32, vld1q_f64, vmaxnmq_f32, vmaxnmq_f64, vminnmq_f32, vminnmq_f64,
-    vmulq_f32, vmulq_f64, vst1q_f32, vst1q_f64, vsubq_f32, vsubq_f64,
+    vceqq_f32, vceqq_f64, vcltq_f32, vcltq_f64, vdupq_n_f32, vdupq_n_f64, vfmsq_f32, vfmsq_f64,
+    vgetq_lane_u32, vgetq_lane_u64, vld1q_f32, vld1q_f64, vmaxnmq_f32, vmaxnmq_f64, vminnmq_f32,
+    vminnmq_f64, vmulq_f32, vmulq_f64, vst1q_f32, vst1q_f64, vsubq_f32, vsubq_f64,
 };
 
 use super::generic;

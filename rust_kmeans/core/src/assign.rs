@@ -8,7 +8,9 @@ use crate::bounds::{Drift, Totals};
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
 use crate::exact_sum::{ExactSum, ExactTable, Grid};
-use crate::kernel::{BLOCK, Grouped, Isa, Move, Moving, Packed, Scratch, own_distances};
+use crate::kernel::{
+    BLOCK, Grouped, Isa, Move, Moving, Packed, Scratch, WholeBlock, differing, own_distances,
+};
 use crate::partial::Partial;
 use crate::pool::{Pool, cost, rows_per_piece};
 use crate::scale::{Scale, check_centers};
@@ -163,6 +165,7 @@ pub(crate) struct Worker<T> {
     /// Rows of the block that change their cluster.
     moves: [Move; BLOCK],
     row: Vec<f64>,
+    whole: WholeBlock<T>,
     /// One for each run.
     tallies: Vec<Tally>,
 }
@@ -196,6 +199,7 @@ impl<T: Element> Worker<T> {
                     margins: [T::default(); BLOCK],
                     moves: [Move::default(); BLOCK],
                     row: try_vec("a row", d, 0.0)?,
+                    whole: WholeBlock::new(),
                     tallies: (0..runs).map(|_| Tally::default()).collect(),
                 })
             })
@@ -638,7 +642,7 @@ impl<T: Element> Job<'_, '_, T> {
         source: &Source<'_, T>,
         worker: &mut Worker<T>,
     ) {
-        worker.fresh = worker.scratch.labels();
+        worker.scratch.write_labels(&mut worker.fresh);
         if MARGINS {
             worker.margins = worker.scratch.margins();
         }
@@ -653,12 +657,17 @@ impl<T: Element> Job<'_, '_, T> {
 
     /// Gives the rows from `first` on the worker's fresh labels.
     fn relabel(&self, first: usize, labels: &mut [i32], worker: &mut Worker<T>) {
-        let mut changed = differing(labels, &worker.fresh);
+        let mut changed = differing(self.packed.isa(), labels, &worker.fresh);
         let tally = &mut worker.tallies[self.run];
         if let Some(moving) = &self.moving
             && changed == u64::MAX
             && labels.iter().all(|&label| label < 0)
-            && (self.packed).add_block(&mut tally.sums, moving, first, &worker.fresh)
+            && (self.packed).add_block(
+                &mut tally.sums,
+                moving,
+                (first, &worker.fresh),
+                &mut worker.whole,
+            )
         {
             labels.copy_from_slice(&worker.fresh);
             tally.changed += BLOCK;
@@ -685,30 +694,6 @@ impl<T: Element> Job<'_, '_, T> {
             self.packed.move_rows(&mut tally.sums, moving, moves);
         }
     }
-}
-
-/// The bits of the labels that are not the fresh ones.
-#[inline]
-fn differing(labels: &[i32], fresh: &[i32; BLOCK]) -> u64 {
-    let bytes = |labels: &[i32]| {
-        let mut different = [0_u8; BLOCK];
-        for (out, (a, b)) in different.iter_mut().zip(labels.iter().zip(fresh)) {
-            *out = u8::from(a != b);
-        }
-        different
-    };
-    let different = match <&[i32; BLOCK]>::try_from(labels) {
-        Ok(labels) => bytes(labels),
-        Err(_) => bytes(labels),
-    };
-    if different == [0; BLOCK] {
-        return 0;
-    }
-    let mut bits = 0;
-    for (i, &different) in different.iter().enumerate() {
-        bits |= u64::from(different) << i;
-    }
-    bits
 }
 
 /// Centers whose distances are summed side by side: one alone would wait for each addition.
@@ -755,9 +740,9 @@ struct Own<'a, 'd, T> {
 impl<T: Element> Own<'_, '_, T> {
     /// Adds the weighted squared distances of rows to the centers their labels name ([`own_distances`]).
     fn add_distances(&self, grid: Grid, first: usize, labels: &[i32], sum: &mut ExactSum) {
+        let mut distances = [0.0; BLOCK];
         for (block, labels) in labels.chunks(BLOCK).enumerate() {
             let first = first + block * BLOCK;
-            let mut distances = [0.0; BLOCK];
             let centers = (self.centers, labels);
             own_distances(self.isa, self.data, first, centers, &mut distances);
             if let Some(weights) = self.weights {

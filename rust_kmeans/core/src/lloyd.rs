@@ -46,13 +46,18 @@ impl<T> Fit<T> {
     /// How many clusters have samples.
     #[must_use]
     pub fn n_distinct(&self) -> usize {
-        let mut seen = vec![false; self.centers.nrows()];
+        let mut unseen = vec![true; self.centers.nrows()];
+        let mut count = 0;
         for &label in &self.labels {
-            if let Some(seen) = usize::try_from(label).ok().and_then(|at| seen.get_mut(at)) {
-                *seen = true;
+            let unseen = usize::try_from(label)
+                .ok()
+                .and_then(|at| unseen.get_mut(at));
+            count += usize::from(unseen.is_some_and(std::mem::take));
+            if count == self.centers.nrows() {
+                break;
             }
         }
-        seen.into_iter().filter(|&seen| seen).count()
+        count
     }
 }
 

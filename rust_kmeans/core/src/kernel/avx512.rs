@@ -4,14 +4,15 @@ use std::arch::x86_64::{
     __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _CMP_NEQ_UQ, _mm_storeu_ps,
     _mm256_loadu_si256, _mm256_min_epu32, _mm256_set1_epi32, _mm256_storeu_pd, _mm256_storeu_si256,
     _mm512_add_pd, _mm512_add_ps, _mm512_castpd_ps, _mm512_castpd512_pd256, _mm512_castps_pd,
-    _mm512_castps512_ps128, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask, _mm512_cvtepu32_epi64,
-    _mm512_fnmadd_pd, _mm512_fnmadd_ps, _mm512_i32gather_ps, _mm512_loadu_pd, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_mask_blend_pd, _mm512_mask_blend_ps, _mm512_maskz_loadu_pd,
-    _mm512_maskz_loadu_ps, _mm512_max_pd, _mm512_max_ps, _mm512_min_epu32, _mm512_min_pd,
-    _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_permutex2var_pd, _mm512_permutex2var_ps,
-    _mm512_set1_epi32, _mm512_set1_pd, _mm512_set1_ps, _mm512_setr_pd, _mm512_shuffle_f32x4,
-    _mm512_shuffle_f64x2, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_pd, _mm512_sub_ps,
-    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    _mm512_castps512_ps128, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask, _mm512_cmpneq_epi32_mask,
+    _mm512_cvtepu32_epi64, _mm512_fnmadd_pd, _mm512_fnmadd_ps, _mm512_i32gather_ps,
+    _mm512_loadu_pd, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_blend_pd,
+    _mm512_mask_blend_ps, _mm512_maskz_loadu_pd, _mm512_maskz_loadu_ps, _mm512_max_pd,
+    _mm512_max_ps, _mm512_min_epu32, _mm512_min_pd, _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps,
+    _mm512_permutex2var_pd, _mm512_permutex2var_ps, _mm512_set1_epi32, _mm512_set1_pd,
+    _mm512_set1_ps, _mm512_setr_pd, _mm512_shuffle_f32x4, _mm512_shuffle_f64x2, _mm512_storeu_pd,
+    _mm512_storeu_ps, _mm512_sub_pd, _mm512_sub_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps,
+    _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 use super::lanes::{Lanes, LanesOf};
@@ -29,7 +30,7 @@ pub struct F64(__m512d);
 macro_rules! lanes {
     ($name:ident, $elem:ty, $width:literal, $mask:ty, $splat:ident, $load:ident, $store:ident, $fnmadd:ident,
      $sub:ident, $add:ident, $mul:ident, $min:ident, $max:ident, $cmp:ident, $blend:ident, $transpose:ident, $doubtful:ident,
-     $maskz_load:ident, $sum_four:ident, $narrow:literal, $part:ident) => {
+     $maskz_load:ident, $sum_four:ident, $narrow:literal, $part:ident, { $($own:tt)* }) => {
         impl Lanes for $name {
             type Elem = $elem;
             type Mask = $mask;
@@ -154,6 +155,8 @@ macro_rules! lanes {
                 // SAFETY: the caller vouches for AVX-512F.
                 unsafe { $doubtful(labels, margins, table) }
             }
+
+            $($own)*
         }
     };
 }
@@ -179,7 +182,8 @@ lanes!(
     _mm512_maskz_loadu_ps,
     sum_four_f32,
     7,
-    part_f32
+    part_f32,
+    {}
 );
 lanes!(
     F64,
@@ -202,7 +206,14 @@ lanes!(
     _mm512_maskz_loadu_pd,
     sum_four_f64,
     5,
-    part_f64
+    part_f64,
+    {
+        #[inline(always)]
+        unsafe fn add_in_order(registers: [Self; 8], count: usize, sums: &mut [f64; 8]) {
+            // SAFETY: the caller vouches for AVX-512F.
+            unsafe { add_in_order_f64(registers, count, sums) }
+        }
+    }
 );
 
 /// As [`Lanes::transpose`], 16 × 16 in registers.
@@ -287,11 +298,31 @@ unsafe fn transpose_f64(
 ) {
     assert!(from.len() == 8 && (1..=8).contains(&columns) && lane + 8 <= BLOCK);
     let mask = u8::MAX >> (8 - columns);
-    let mut r: [_; 8] = std::array::from_fn(|i| {
+    let r: [_; 8] = std::array::from_fn(|i| {
         let row = from[i].wrapping_add(first);
         // SAFETY: the mask reads the first `columns` numbers of a row only.
         unsafe { _mm512_maskz_loadu_pd(mask, row) }
     });
+    for ((line, &shift), r) in to
+        .iter_mut()
+        .zip(shift)
+        .zip(transposed_wide(r))
+        .take(columns)
+    {
+        // SAFETY: lane + 8 <= BLOCK, the length of a line.
+        unsafe {
+            _mm512_storeu_pd(
+                line.0.as_mut_ptr().add(lane),
+                _mm512_sub_pd(r, _mm512_set1_pd(shift)),
+            );
+        }
+    }
+}
+
+/// Eight registers of 64-bit lanes with lane i of register j as lane j of register i.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn transposed_wide(mut r: [__m512d; 8]) -> [__m512d; 8] {
     let mut t = r;
     for i in 0..4 {
         t[2 * i] = _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]);
@@ -308,15 +339,26 @@ unsafe fn transpose_f64(
         r[2 + p] = _mm512_shuffle_f64x2::<0x88>(low_odd, high_odd);
         r[6 + p] = _mm512_shuffle_f64x2::<0xdd>(low_odd, high_odd);
     }
-    for ((line, &shift), r) in to.iter_mut().zip(shift).zip(r).take(columns) {
-        // SAFETY: lane + 8 <= BLOCK, the length of a line.
-        unsafe {
-            _mm512_storeu_pd(
-                line.0.as_mut_ptr().add(lane),
-                _mm512_sub_pd(r, _mm512_set1_pd(shift)),
-            );
+    r
+}
+
+/// As [`Lanes::add_in_order`]: transposed, lanes of the same place are one register.
+///
+/// # Safety
+/// The CPU must have AVX-512F.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+unsafe fn add_in_order_f64(registers: [F64; 8], count: usize, sums: &mut [f64; 8]) {
+    let columns = transposed_wide(registers.map(|register| register.0));
+    // SAFETY: there are eight sums.
+    let mut sum = unsafe { _mm512_loadu_pd(sums.as_ptr()) };
+    for (j, column) in columns.into_iter().enumerate() {
+        if j < count {
+            sum = _mm512_add_pd(sum, column);
         }
     }
+    // SAFETY: there are eight sums.
+    unsafe { _mm512_storeu_pd(sums.as_mut_ptr(), sum) };
 }
 
 /// Where the columns come from, when W rows of D features lie in D registers of W numbers.
@@ -563,6 +605,28 @@ unsafe fn doubtful_f64(labels: &[i32; BLOCK], margins: &[f64; BLOCK], table: &[f
         sure |= u64::from(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(drift, margin)) << lane;
     }
     !sure
+}
+
+/// The bits of the labels that are not the fresh ones.
+///
+/// # Safety
+/// The CPU must have AVX-512F.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+pub(super) unsafe fn differing(labels: &[i32; BLOCK], fresh: &[i32; BLOCK]) -> u64 {
+    const WIDTH: usize = 16;
+    let mut different = 0;
+    for lane in (0..BLOCK).step_by(WIDTH) {
+        // SAFETY: lane + WIDTH <= BLOCK, the number of both.
+        let (labels, fresh) = unsafe {
+            (
+                _mm512_loadu_si512(labels.as_ptr().add(lane).cast()),
+                _mm512_loadu_si512(fresh.as_ptr().add(lane).cast()),
+            )
+        };
+        different |= u64::from(_mm512_cmpneq_epi32_mask(labels, fresh)) << lane;
+    }
+    different
 }
 
 shell!(Avx512, 4, 4, "avx512f,avx512vl");

@@ -826,6 +826,8 @@ unsafe fn add_row<W: Lanes<Elem = f64>, T: Element>(
 
 /// Distances of narrow rows that are summed side by side: one alone would wait for each addition.
 const SIDE: usize = 8;
+/// Features from which on squares are computed along the rows.
+const PAIRED: usize = 5;
 /// Sums side by side of one distance of a row that is at least as wide.
 const WIDE: usize = 16;
 
@@ -854,9 +856,16 @@ pub(super) unsafe fn own_distances<W: Lanes<Elem = f64>, T: Element>(
     }
     for (chunk, (labels, out)) in (labels.chunks(SIDE).zip(out.chunks_mut(SIDE))).enumerate() {
         let first = first + chunk * SIDE;
-        match (data.packed(first, SIDE), <[i32; SIDE]>::try_from(labels)) {
+        match (data.tail_from(first), <[i32; SIDE]>::try_from(labels)) {
             (Some(values), Ok(labels)) if d < WIDE => {
-                out.copy_from_slice(&narrow_distances(values, labels.map(center)));
+                let centers = labels.map(center);
+                let distances = if d >= PAIRED && values.len() >= (SIDE - 1) * d + WIDE {
+                    // SAFETY: the caller vouches for the instruction set.
+                    unsafe { middling_distances::<W, T>(values, centers) }
+                } else {
+                    narrow_distances(&values[..SIDE * d], centers)
+                };
+                out.copy_from_slice(&distances);
             }
             _ => {
                 for (i, (out, &label)) in out.iter_mut().zip(labels).enumerate() {
@@ -877,6 +886,44 @@ pub(super) unsafe fn own_distances<W: Lanes<Elem = f64>, T: Element>(
             }
         }
     }
+}
+
+/// [`narrow_distances`] of rows that fill half of eight lanes and more: squares are computed along the rows, a few of them of
+/// what follows a row, and then summed side by side.
+///
+/// # Safety
+/// The CPU must have the instruction set of `W`.
+#[inline(always)]
+unsafe fn middling_distances<W: Lanes<Elem = f64>, T: Element>(
+    values: &[T],
+    centers: [&[f64]; SIDE],
+) -> [f64; SIDE] {
+    let d = centers[0].len();
+    assert!(d < WIDE && values.len() >= (SIDE - 1) * d + WIDE);
+    assert!(centers.iter().all(|center| center.len() == d));
+    let mut sums = [0.0; SIDE];
+    let mut first = 0;
+    while first < d {
+        let count = W::WIDTH.min(d - first);
+        // SAFETY: the caller vouches for the instruction set. From each row on there are sixteen values, and first + WIDTH is
+        // no more; of a center no more is read than it has.
+        unsafe {
+            let mut squares = [W::splat(0.0); SIDE];
+            for (i, (square, center)) in squares.iter_mut().zip(&centers).enumerate() {
+                let x = widened::<W, T>(values.as_ptr().add(i * d + first));
+                let center = center.as_ptr().add(first);
+                let c = if count == W::WIDTH {
+                    W::load(center)
+                } else {
+                    W::load_first(center, count)
+                };
+                *square = square.plus_squared_difference(x, c);
+            }
+            W::add_in_order(squares, count, &mut sums);
+        }
+        first += W::WIDTH;
+    }
+    sums
 }
 
 /// Squared distances of narrow rows, each summed from the first feature to the last. Not inlined, so that no shell makes

@@ -61,6 +61,21 @@ pub trait Lanes: Copy {
             }
         }
     }
+    /// Adds the first `count` lanes of each register, from the first on, to its sum.
+    ///
+    /// # Safety
+    /// See the trait; `count` is at most `WIDTH`.
+    #[inline(always)]
+    unsafe fn add_in_order(registers: [Self; 8], count: usize, sums: &mut [Self::Elem; 8]) {
+        for (register, sum) in registers.into_iter().zip(sums) {
+            let mut numbers = [Self::Elem::default(); WIDEST];
+            // SAFETY: no register is wider.
+            unsafe { register.store(numbers.as_mut_ptr()) };
+            for &number in &numbers[..count] {
+                *sum = *sum + number;
+            }
+        }
+    }
     /// Writes `WIDTH` numbers.
     ///
     /// # Safety

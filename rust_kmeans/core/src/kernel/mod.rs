@@ -100,13 +100,13 @@ macro_rules! shell {
         pub(super) unsafe fn add_block<T: Element>(
             table: &mut crate::exact_sum::ExactTable,
             moving: &super::Moving<'_, '_, T>,
-            first: usize,
-            labels: &[i32; super::BLOCK],
+            block: (usize, &[i32; super::BLOCK]),
+            room: &mut super::WholeBlock<T>,
         ) {
             // SAFETY: the caller vouches for the instruction set.
             unsafe {
                 super::whole::add_block::<T::$lanes, <f64 as LanesOf>::$lanes>(
-                    table, moving, first, labels,
+                    table, moving, block, room,
                 );
             }
         }
@@ -165,6 +165,7 @@ pub(crate) use heights::{Heights, PARTS};
 use margin::MarginBound;
 pub(crate) use margin::slack;
 pub(crate) use moments::FeatureSums;
+pub(crate) use whole::Room as WholeBlock;
 
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec};
@@ -527,15 +528,15 @@ impl<T: Element> Packed<T> {
         }
     }
 
-    /// Adds a block of new rows from `first` on to the sums of their labels, if that is faster all at once than row by row;
+    /// Adds a block of new rows, from the first on, to the sums of their labels, if that is faster all at once than row by row;
     /// whether it has.
     #[inline]
     pub(crate) fn add_block(
         &self,
         table: &mut ExactTable,
         moving: &Moving<'_, '_, T>,
-        first: usize,
-        labels: &[i32; BLOCK],
+        block: (usize, &[i32; BLOCK]),
+        room: &mut WholeBlock<T>,
     ) -> bool {
         if !whole::is_faster(self.k, self.d) {
             return false;
@@ -544,19 +545,17 @@ impl<T: Element> Packed<T> {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
             Isa::Avx512 | Isa::Avx512Vnni => unsafe {
-                avx512::add_block(table, moving, first, labels);
+                avx512::add_block(table, moving, block, room);
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Avx2 => unsafe { avx2::add_block(table, moving, first, labels) },
+            Isa::Avx2 => unsafe { avx2::add_block(table, moving, block, room) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: `new` checked that the CPU has it.
-            Isa::Neon => unsafe { neon::add_block(table, moving, first, labels) },
+            Isa::Neon => unsafe { neon::add_block(table, moving, block, room) },
             // SAFETY: plain Rust needs no instruction set.
             _ => unsafe {
-                whole::add_block::<T::Scalar, <f64 as LanesOf>::Scalar>(
-                    table, moving, first, labels,
-                );
+                whole::add_block::<T::Scalar, <f64 as LanesOf>::Scalar>(table, moving, block, room);
             },
         }
         true
@@ -752,6 +751,18 @@ pub(crate) fn own_distances<T: Element>(
     }
 }
 
+/// The bits of the labels, of at most a block of rows, that are not the fresh ones.
+#[inline]
+pub(crate) fn differing(isa: Isa, labels: &[i32], fresh: &[i32; BLOCK]) -> u64 {
+    match (isa, <&[i32; BLOCK]>::try_from(labels)) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
+        (Isa::Avx512 | Isa::Avx512Vnni, Ok(labels)) => unsafe { avx512::differing(labels, fresh) },
+        (_, Ok(labels)) => scalar::differing(labels, fresh),
+        (_, Err(_)) => scalar::differing(labels, fresh),
+    }
+}
+
 /// Room for one block, one for each thread.
 #[derive(Debug)]
 pub(crate) struct Scratch<T> {
@@ -817,8 +828,11 @@ impl<T: Element> Scratch<T> {
     }
 
     /// Index of the center with the least score, for each row of the last block screened.
-    pub(crate) fn labels(&self) -> [i32; BLOCK] {
-        self.indices.0.map(|index| index.to_index().cast_signed())
+    #[inline]
+    pub(crate) fn write_labels(&self, labels: &mut [i32; BLOCK]) {
+        for (label, index) in labels.iter_mut().zip(&self.indices.0) {
+            *label = index.to_index().cast_signed();
+        }
     }
 
     /// Lower bounds on the distances of each row to the centers of each group but its own, for and after

@@ -154,3 +154,20 @@ pub(super) fn own_distances<T: Element>(
         generic::own_distances::<<f64 as LanesOf>::Scalar, T>(data, first, centers_and_labels, out);
     }
 }
+
+/// The bits of the labels that are not the fresh ones.
+#[inline]
+pub(super) fn differing(labels: &[i32], fresh: &[i32; BLOCK]) -> u64 {
+    let mut different = [0_u8; BLOCK];
+    for (out, (a, b)) in different.iter_mut().zip(labels.iter().zip(fresh)) {
+        *out = u8::from(a != b);
+    }
+    if different == [0; BLOCK] {
+        return 0;
+    }
+    let mut bits = 0;
+    for (i, &different) in different.iter().enumerate() {
+        bits |= u64::from(different) << i;
+    }
+    bits
+}

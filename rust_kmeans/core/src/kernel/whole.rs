@@ -14,6 +14,23 @@ const MOST_FEATURES: usize = 16;
 /// Most sums, of features and weight of all centers, for which this is faster.
 const MOST_SUMS: usize = 24;
 
+/// What one thread works in.
+#[derive(Debug)]
+pub(crate) struct Room<T> {
+    block: [Line<T>; MOST_FEATURES],
+    /// −1 for the rows of a cluster, else 0: lanes subtract products.
+    chosen: [Line<f64>; TOGETHER],
+}
+
+impl<T: Element> Room<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            block: [Line([T::default(); BLOCK]); MOST_FEATURES],
+            chosen: [Line([0.0; BLOCK]); TOGETHER],
+        }
+    }
+}
+
 /// Whether the sums of `k` centers of `d` features are made this way.
 pub(super) fn is_faster(k: usize, d: usize) -> bool {
     d <= MOST_FEATURES && k.saturating_mul(d + 1) <= MOST_SUMS
@@ -28,24 +45,20 @@ pub(super) fn is_faster(k: usize, d: usize) -> bool {
 pub(super) unsafe fn add_block<V: Lanes, W: Lanes<Elem = f64>>(
     table: &mut ExactTable,
     moving: &Moving<'_, '_, V::Elem>,
-    first: usize,
-    labels: &[i32; BLOCK],
+    (first, labels): (usize, &[i32; BLOCK]),
+    Room { block, chosen }: &mut Room<V::Elem>,
 ) {
     let (k, d) = (table.rows(), moving.data.n_columns());
-    let zero = V::Elem::default();
-    let mut block = [Line([zero; BLOCK]); MOST_FEATURES];
-    let shift = [zero; MOST_FEATURES];
+    let shift = [V::Elem::default(); MOST_FEATURES];
     let source = moving.data.source(first, BLOCK);
     // SAFETY: the caller vouches for the instruction set.
-    unsafe { fill::<V>(&source, BLOCK, (0, &shift), &mut block, || ()) };
+    unsafe { fill::<V>(&source, BLOCK, (0, &shift), block, || ()) };
     let mut weights = Line([1.0; BLOCK]);
     if let Some(given) = moving.weights {
         weights.0.copy_from_slice(&given[first..first + BLOCK]);
     }
     for center in (0..k).step_by(TOGETHER) {
-        // −1 for the rows of a cluster, else 0: lanes subtract products.
-        let mut chosen = [Line([0.0; BLOCK]); TOGETHER];
-        for (c, chosen) in (center..).zip(&mut chosen) {
+        for (c, chosen) in (center..k).zip(&mut *chosen) {
             let c = i32::try_from(c).unwrap_or(i32::MAX);
             for (chosen, &label) in chosen.0.iter_mut().zip(labels) {
                 *chosen = if label == c { -1.0 } else { 0.0 };
@@ -53,7 +66,7 @@ pub(super) unsafe fn add_block<V: Lanes, W: Lanes<Elem = f64>>(
         }
         let sums = Sums {
             weights: &weights,
-            chosen: &chosen,
+            chosen,
             grids: moving.grids.steps(),
         };
         for j in 0..=d {
@@ -113,11 +126,16 @@ impl Sums<'_> {
             while lane < BLOCK {
                 let term = W::load(terms.0.as_ptr().add(lane));
                 let high_part = term.plus(high_cut).minus(high_cut);
-                let low_part = term.minus(high_part).plus(low_cut).minus(low_cut);
                 for c in 0..C {
                     let chosen = W::load(self.chosen[c].0.as_ptr().add(lane));
                     highs[c] = highs[c].minus_product(high_part, chosen);
-                    lows[c] = lows[c].minus_product(low_part, chosen);
+                }
+                if size_of::<T>() == size_of::<f64>() || !term.equals(high_part) {
+                    let low_part = term.minus(high_part).plus(low_cut).minus(low_cut);
+                    for c in 0..C {
+                        let chosen = W::load(self.chosen[c].0.as_ptr().add(lane));
+                        lows[c] = lows[c].minus_product(low_part, chosen);
+                    }
                 }
                 lane += W::WIDTH;
             }

@@ -310,6 +310,9 @@ pub(crate) struct Visit<'a, 'd, T> {
     is_first: bool,
 }
 
+/// Blocks whose bounds are tested at a time.
+pub(crate) const TESTED: usize = 16;
+
 /// Bytes of X that stay in a core's second-level cache while several runs look at them, beside the centers and sums of
 /// all, for which there is as much room again.
 const SHARED_BYTES: usize = 256 << 10;
@@ -514,13 +517,17 @@ impl<T: Element> Part<'_, T> {
         const MANY: u32 = 48;
         let mut listed = [0; 3 * BLOCK];
         let mut count = 0;
+        let mut tested = [0; TESTED];
         for first in (0..self.labels.len()).step_by(BLOCK) {
             let rows = first..self.labels.len().min(first + BLOCK);
-            let mut doubtful = job.packed.doubtful(
-                &self.labels[rows.clone()],
-                &self.margins[rows.clone()],
-                self.drift.high(),
-            );
+            let at = first / BLOCK % TESTED;
+            if at == 0 {
+                let rows = first..self.labels.len().min(first + TESTED * BLOCK);
+                let (labels, margins) = (&self.labels[rows.clone()], &self.margins[rows]);
+                let table = self.drift.high();
+                (job.packed).doubtful(labels, margins, table, &mut tested);
+            }
+            let mut doubtful = tested[at];
             if doubtful.count_ones() >= MANY && self.groups.is_none() {
                 self.screen_block(rows, job, worker);
                 continue;

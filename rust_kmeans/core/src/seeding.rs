@@ -4,6 +4,7 @@ use std::collections::BinaryHeap;
 
 use ndarray::Array2;
 
+use crate::assign::TESTED;
 use crate::element::Element;
 use crate::error::{Error, Result, try_vec, try_zeros};
 use crate::exact_sum::{ExactSum, Grid};
@@ -579,13 +580,16 @@ impl<T: Element> Worker<T> {
         let many = if is_wide { 48 } else { 32 };
         self.listed.clear();
         let mut first = 0;
+        let mut tested = [0; TESTED];
         while first < piece.labels.len() {
             let end = piece.labels.len().min(first + BLOCK);
-            let near = candidates.within_reach(
-                &piece.labels[first..end],
-                &piece.negated[first..end],
-                reach,
-            );
+            let at = first / BLOCK % TESTED;
+            if at == 0 {
+                let rows = first..piece.labels.len().min(first + TESTED * BLOCK);
+                let (labels, negated) = (&piece.labels[rows.clone()], &piece.negated[rows]);
+                candidates.within_reach(labels, negated, reach, &mut tested);
+            }
+            let near = tested[at];
             if near.count_ones() >= many {
                 self.block(
                     piece,

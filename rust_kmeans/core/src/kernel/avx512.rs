@@ -148,12 +148,13 @@ macro_rules! lanes {
             }
             #[inline(always)]
             unsafe fn doubtful(
-                labels: &[i32; BLOCK],
-                margins: &[$elem; BLOCK],
+                labels: &[[i32; BLOCK]],
+                margins: &[[$elem; BLOCK]],
                 table: &[$elem],
-            ) -> u64 {
+                out: &mut [u64],
+            ) {
                 // SAFETY: the caller vouches for AVX-512F.
-                unsafe { $doubtful(labels, margins, table) }
+                unsafe { $doubtful(labels, margins, table, out) }
             }
 
             $($own)*
@@ -517,10 +518,15 @@ unsafe fn sum_four_f64([a, b, c, d]: [__m512d; 4], to: *mut f64) {
 /// The CPU must have AVX-512F.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl")]
-unsafe fn doubtful_f32(labels: &[i32; BLOCK], margins: &[f32; BLOCK], table: &[f32]) -> u64 {
+unsafe fn doubtful_f32(
+    labels: &[[i32; BLOCK]],
+    margins: &[[f32; BLOCK]],
+    table: &[f32],
+    out: &mut [u64],
+) {
     const WIDTH: usize = 16;
     let Some(last) = table.len().checked_sub(1) else {
-        return u64::MAX;
+        return out.fill(u64::MAX);
     };
     let mut held = [0.0_f32; 2 * WIDTH];
     let small = table.len() <= held.len();
@@ -535,25 +541,27 @@ unsafe fn doubtful_f32(labels: &[i32; BLOCK], margins: &[f32; BLOCK], table: &[f
         )
     };
     let last = _mm512_set1_epi32(i32::try_from(last).unwrap_or(i32::MAX));
-    let mut sure = 0;
-    for lane in (0..BLOCK).step_by(WIDTH) {
-        // SAFETY: lane + WIDTH <= BLOCK, the number of labels and margins.
-        let (index, margin) = unsafe {
-            (
-                _mm512_loadu_si512(labels.as_ptr().add(lane).cast()),
-                _mm512_loadu_ps(margins.as_ptr().add(lane)),
-            )
-        };
-        let index = _mm512_min_epu32(index, last);
-        let drift = if small {
-            _mm512_permutex2var_ps(low, index, high)
-        } else {
-            // SAFETY: no index is greater than that of the last entry.
-            unsafe { _mm512_i32gather_ps::<4>(index, table.as_ptr()) }
-        };
-        sure |= u64::from(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(drift, margin)) << lane;
+    for (out, (labels, margins)) in out.iter_mut().zip(labels.iter().zip(margins)) {
+        let mut sure = 0;
+        for lane in (0..BLOCK).step_by(WIDTH) {
+            // SAFETY: lane + WIDTH <= BLOCK, the number of labels and margins.
+            let (index, margin) = unsafe {
+                (
+                    _mm512_loadu_si512(labels.as_ptr().add(lane).cast()),
+                    _mm512_loadu_ps(margins.as_ptr().add(lane)),
+                )
+            };
+            let index = _mm512_min_epu32(index, last);
+            let drift = if small {
+                _mm512_permutex2var_ps(low, index, high)
+            } else {
+                // SAFETY: no index is greater than that of the last entry.
+                unsafe { _mm512_i32gather_ps::<4>(index, table.as_ptr()) }
+            };
+            sure |= u64::from(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(drift, margin)) << lane;
+        }
+        *out = !sure;
     }
-    !sure
 }
 
 /// As [`Lanes::doubtful`]; a table of at most two registers is looked up in registers.
@@ -562,10 +570,15 @@ unsafe fn doubtful_f32(labels: &[i32; BLOCK], margins: &[f32; BLOCK], table: &[f
 /// The CPU must have AVX-512F.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl")]
-unsafe fn doubtful_f64(labels: &[i32; BLOCK], margins: &[f64; BLOCK], table: &[f64]) -> u64 {
+unsafe fn doubtful_f64(
+    labels: &[[i32; BLOCK]],
+    margins: &[[f64; BLOCK]],
+    table: &[f64],
+    out: &mut [u64],
+) {
     const WIDTH: usize = 8;
     let Some(last) = table.len().checked_sub(1) else {
-        return u64::MAX;
+        return out.fill(u64::MAX);
     };
     let mut held = [0.0_f64; 2 * WIDTH];
     let small = table.len() <= held.len();
@@ -580,31 +593,33 @@ unsafe fn doubtful_f64(labels: &[i32; BLOCK], margins: &[f64; BLOCK], table: &[f
         )
     };
     let last = _mm256_set1_epi32(i32::try_from(last).unwrap_or(i32::MAX));
-    let mut sure = 0;
-    for lane in (0..BLOCK).step_by(WIDTH) {
-        // SAFETY: lane + WIDTH <= BLOCK, the number of labels and margins.
-        let (index, margin) = unsafe {
-            (
-                _mm256_loadu_si256(labels.as_ptr().add(lane).cast()),
-                _mm512_loadu_pd(margins.as_ptr().add(lane)),
-            )
-        };
-        let index = _mm256_min_epu32(index, last);
-        let drift = if small {
-            _mm512_permutex2var_pd(low, _mm512_cvtepu32_epi64(index), high)
-        } else {
-            let mut places = [0_u32; WIDTH];
-            // SAFETY: there is room for all places, none of which is greater than that of the last entry.
-            unsafe {
-                _mm256_storeu_si256(places.as_mut_ptr().cast(), index);
-                let [a, b, c, d, e, f, g, h] =
-                    places.map(|place| *table.get_unchecked(place as usize));
-                _mm512_setr_pd(a, b, c, d, e, f, g, h)
-            }
-        };
-        sure |= u64::from(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(drift, margin)) << lane;
+    for (out, (labels, margins)) in out.iter_mut().zip(labels.iter().zip(margins)) {
+        let mut sure = 0;
+        for lane in (0..BLOCK).step_by(WIDTH) {
+            // SAFETY: lane + WIDTH <= BLOCK, the number of labels and margins.
+            let (index, margin) = unsafe {
+                (
+                    _mm256_loadu_si256(labels.as_ptr().add(lane).cast()),
+                    _mm512_loadu_pd(margins.as_ptr().add(lane)),
+                )
+            };
+            let index = _mm256_min_epu32(index, last);
+            let drift = if small {
+                _mm512_permutex2var_pd(low, _mm512_cvtepu32_epi64(index), high)
+            } else {
+                let mut places = [0_u32; WIDTH];
+                // SAFETY: there is room for all places, none of which is greater than that of the last entry.
+                unsafe {
+                    _mm256_storeu_si256(places.as_mut_ptr().cast(), index);
+                    let [a, b, c, d, e, f, g, h] =
+                        places.map(|place| *table.get_unchecked(place as usize));
+                    _mm512_setr_pd(a, b, c, d, e, f, g, h)
+                }
+            };
+            sure |= u64::from(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(drift, margin)) << lane;
+        }
+        *out = !sure;
     }
-    !sure
 }
 
 /// The bits of the labels that are not the fresh ones.

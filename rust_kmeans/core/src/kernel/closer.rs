@@ -167,7 +167,7 @@ impl<T: Element> Candidates<T> {
         }
     }
 
-    /// The bits of the samples (at most a block) that a candidate may be nearer to, after the triangle inequality alone:
+    /// For each block the bits of the samples that a candidate may be nearer to, after the triangle inequality alone:
     /// those for which `negated_reach[label] < negated_nearest` does not hold.
     #[inline]
     pub(crate) fn within_reach(
@@ -175,9 +175,10 @@ impl<T: Element> Candidates<T> {
         labels: &[i32],
         negated_nearest: &[f64],
         negated_reach: &[f64],
-    ) -> u64 {
+        out: &mut [u64],
+    ) {
         // SAFETY: `new` checked that the CPU has the instruction set.
-        unsafe { super::doubtful(self.isa, labels, negated_nearest, negated_reach) }
+        unsafe { super::doubtful(self.isa, labels, negated_nearest, negated_reach, out) }
     }
 
     /// How many are loaded.

@@ -711,7 +711,8 @@ unsafe fn add_squares<W: Lanes<Elem = f64>, const M: usize>(
     }
 }
 
-/// The bits of the samples (at most a block) whose label is not proven by `table[label] < margin`.
+/// For each block of samples, the last of which may be shorter, the bits of those whose label is not proven by
+/// `table[label] < margin`.
 ///
 /// # Safety
 /// The CPU must have the instruction set of `V`.
@@ -720,18 +721,21 @@ pub(super) unsafe fn doubtful<V: Lanes>(
     labels: &[i32],
     margins: &[V::Elem],
     table: &[V::Elem],
-) -> u64 {
-    if let (Ok(labels), Ok(margins)) = (labels.try_into(), margins.try_into()) {
-        // SAFETY: the caller vouches for the instruction set.
-        return unsafe { V::doubtful(labels, margins, table) };
+    out: &mut [u64],
+) {
+    let (labels, last_labels) = labels.as_chunks::<BLOCK>();
+    let (margins, last_margins) = margins.as_chunks::<BLOCK>();
+    let (out, last) = out.split_at_mut(labels.len());
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { V::doubtful(labels, margins, table, out) };
+    if let Some(last) = last.first_mut() {
+        *last = 0;
+        for (i, (&label, &margin)) in last_labels.iter().zip(last_margins).enumerate() {
+            let drift = usize::try_from(label).ok().and_then(|l| table.get(l));
+            let sure = drift.is_some_and(|&drift| drift < margin);
+            *last |= u64::from(!sure) << i;
+        }
     }
-    let mut doubtful = 0;
-    for (i, (&label, &margin)) in labels.iter().zip(margins).enumerate() {
-        let drift = usize::try_from(label).ok().and_then(|l| table.get(l));
-        let sure = drift.is_some_and(|&drift| drift < margin);
-        doubtful |= u64::from(!sure) << i;
-    }
-    doubtful
 }
 
 /// Takes rows from the sums of their old clusters (if any) and adds them to those of their new ones.

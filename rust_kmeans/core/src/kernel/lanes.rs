@@ -132,24 +132,29 @@ pub trait Lanes: Copy {
     /// See the trait.
     unsafe fn bits(mask: Self::Mask) -> u64;
 
-    /// The bits of the samples of a block for which `table[label] < margin` does not hold. Labels beyond the table stand
-    /// for its last entry.
+    /// For each block the bits of the samples for which `table[label] < margin` does not hold. Labels beyond the table stand
+    /// for its last entry; for an empty one it holds nowhere.
     ///
     /// # Safety
     /// See the trait.
     #[inline(always)]
     unsafe fn doubtful(
-        labels: &[i32; BLOCK],
-        margins: &[Self::Elem; BLOCK],
+        labels: &[[i32; BLOCK]],
+        margins: &[[Self::Elem; BLOCK]],
         table: &[Self::Elem],
-    ) -> u64 {
-        let last = table.len() - 1;
-        let mut sure = 0;
-        for (i, (&label, &margin)) in labels.iter().zip(margins).enumerate() {
-            let drift = table[usize::try_from(label).unwrap_or(last).min(last)];
-            sure |= u64::from(drift < margin) << i;
+        out: &mut [u64],
+    ) {
+        let Some(last) = table.len().checked_sub(1) else {
+            return out.fill(u64::MAX);
+        };
+        for (out, (labels, margins)) in out.iter_mut().zip(labels.iter().zip(margins)) {
+            let mut sure = 0;
+            for (i, (&label, &margin)) in labels.iter().zip(margins).enumerate() {
+                let drift = table[usize::try_from(label).unwrap_or(last).min(last)];
+                sure |= u64::from(drift < margin) << i;
+            }
+            *out = !sure;
         }
-        !sure
     }
 
     /// Writes `to[j][lane + i] = from[i][first + j] - shift[j]` for all rows `from[i]` and `j < columns`.

@@ -73,9 +73,10 @@ macro_rules! shell {
             labels: &[i32],
             margins: &[T],
             table: &[T],
-        ) -> u64 {
+            out: &mut [u64],
+        ) {
             // SAFETY: the caller vouches for the instruction set.
-            unsafe { generic::doubtful::<T::$lanes>(labels, margins, table) }
+            unsafe { generic::doubtful::<T::$lanes>(labels, margins, table, out) }
         }
 
         /// As [`generic::move_rows`].
@@ -499,11 +500,11 @@ impl<T: Element> Packed<T> {
         }
     }
 
-    /// The bits of at most one block of samples whose label is not proven by `table[label] < margin`.
+    /// For each block of samples the bits of those whose label is not proven by `table[label] < margin`.
     #[inline]
-    pub(crate) fn doubtful(&self, labels: &[i32], margins: &[T], table: &[T]) -> u64 {
+    pub(crate) fn doubtful(&self, labels: &[i32], margins: &[T], table: &[T], out: &mut [u64]) {
         // SAFETY: `new` checked that the CPU has the instruction set.
-        unsafe { doubtful(self.isa, labels, margins, table) }
+        unsafe { doubtful(self.isa, labels, margins, table, out) }
     }
 
     /// Takes rows from the sums of their old clusters (if any) and adds them to those of their new ones.
@@ -612,18 +613,24 @@ pub(crate) struct Move {
 /// # Safety
 /// The CPU must have the instruction set.
 #[inline]
-unsafe fn doubtful<T: Element>(isa: Isa, labels: &[i32], margins: &[T], table: &[T]) -> u64 {
+unsafe fn doubtful<T: Element>(
+    isa: Isa,
+    labels: &[i32],
+    margins: &[T],
+    table: &[T],
+    out: &mut [u64],
+) {
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the caller vouches for the instruction set.
-        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512::doubtful(labels, margins, table) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512::doubtful(labels, margins, table, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the caller vouches for the instruction set.
-        Isa::Avx2 => unsafe { avx2::doubtful(labels, margins, table) },
+        Isa::Avx2 => unsafe { avx2::doubtful(labels, margins, table, out) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: the caller vouches for the instruction set.
-        Isa::Neon => unsafe { neon::doubtful(labels, margins, table) },
-        _ => scalar::doubtful(labels, margins, table),
+        Isa::Neon => unsafe { neon::doubtful(labels, margins, table, out) },
+        _ => scalar::doubtful(labels, margins, table, out),
     }
 }
 

@@ -129,9 +129,9 @@ pub(super) fn distances<T: Element>(
     }
 }
 
-pub(super) fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T]) -> u64 {
+pub(super) fn doubtful<T: Element>(labels: &[i32], margins: &[T], table: &[T], out: &mut [u64]) {
     // SAFETY: plain Rust needs no instruction set.
-    unsafe { generic::doubtful::<T::Scalar>(labels, margins, table) }
+    unsafe { generic::doubtful::<T::Scalar>(labels, margins, table, out) }
 }
 
 pub(super) fn move_rows<T: Element>(

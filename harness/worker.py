@@ -7,6 +7,7 @@ folder. Every way to end badly is turned into a message where Python still can; 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -95,8 +96,15 @@ class Pipe:
         self._socket.sendall(json.dumps({"event": event, **content}).encode() + b"\n")
 
     def wait_for_answer(self) -> None:
-        """Return when the parent has dealt with the last message and is about to sleep."""
-        self._socket.recv(1)
+        """Return when the parent has dealt with the last message and is about to sleep.
+
+        Asked for again and again: after a sleep of its own the processor would be slow for the first milliseconds.
+        """
+        waits = True
+        while waits:
+            with contextlib.suppress(BlockingIOError):
+                self._socket.recv(1, socket.MSG_DONTWAIT)
+                waits = False
 
 
 def main(arguments: list[str]) -> int:

@@ -385,7 +385,7 @@ impl<'a, 'd, T: Element> Visit<'a, 'd, T> {
     }
 
     /// This visit as the first one: nothing has written to the labels, whose pages are then found by the threads that use them.
-    pub(crate) fn as_first(self) -> Self {
+    pub(crate) fn unlabelled(self) -> Self {
         Self {
             is_first: true,
             ..self

@@ -467,7 +467,7 @@ impl<T: Element> Labelling<T> {
         Ok(if std::mem::replace(&mut self.has_labels, true) {
             visit
         } else {
-            visit.as_first()
+            visit.unlabelled()
         })
     }
 

@@ -2,18 +2,18 @@
 
 use std::arch::x86_64::{
     __m512, __m512d, __mmask8, __mmask16, _CMP_LT_OQ, _CMP_NEQ_UQ, _mm_maskz_loadu_ps,
-    _mm_storeu_ps, _mm256_castps_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskz_loadu_ps,
-    _mm256_min_epu32, _mm256_set1_epi32, _mm256_storeu_pd, _mm256_storeu_si256, _mm512_add_pd,
-    _mm512_add_ps, _mm512_castpd_ps, _mm512_castpd256_pd512, _mm512_castpd512_pd256,
-    _mm512_castps_pd, _mm512_castps128_ps512, _mm512_castps512_ps128, _mm512_cmp_pd_mask,
-    _mm512_cmp_ps_mask, _mm512_cmpneq_epi32_mask, _mm512_cvtepu32_epi64, _mm512_fnmadd_pd,
-    _mm512_fnmadd_ps, _mm512_i32gather_ps, _mm512_insertf32x4, _mm512_insertf64x4, _mm512_loadu_pd,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_blend_pd, _mm512_mask_blend_ps,
-    _mm512_maskz_loadu_pd, _mm512_maskz_loadu_ps, _mm512_max_pd, _mm512_max_ps, _mm512_min_epu32,
-    _mm512_min_pd, _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_permutex2var_pd,
-    _mm512_permutex2var_ps, _mm512_set1_epi32, _mm512_set1_pd, _mm512_set1_ps, _mm512_setr_pd,
-    _mm512_shuffle_f32x4, _mm512_shuffle_f64x2, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_pd,
-    _mm512_sub_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    _mm_storeu_ps, _mm256_castps_pd, _mm256_loadu_si256, _mm256_maskz_loadu_ps, _mm256_min_epu32,
+    _mm256_set1_epi32, _mm256_storeu_pd, _mm256_storeu_si256, _mm512_add_pd, _mm512_add_ps,
+    _mm512_castpd_ps, _mm512_castpd256_pd512, _mm512_castpd512_pd256, _mm512_castps_pd,
+    _mm512_castps128_ps512, _mm512_castps512_ps128, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask,
+    _mm512_cmpneq_epi32_mask, _mm512_cvtepu32_epi64, _mm512_fnmadd_pd, _mm512_fnmadd_ps,
+    _mm512_i32gather_ps, _mm512_insertf32x4, _mm512_insertf64x4, _mm512_loadu_pd, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_blend_pd, _mm512_mask_blend_ps, _mm512_maskz_loadu_pd,
+    _mm512_maskz_loadu_ps, _mm512_max_pd, _mm512_max_ps, _mm512_min_epu32, _mm512_min_pd,
+    _mm512_min_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_permutex2var_pd, _mm512_permutex2var_ps,
+    _mm512_set1_epi32, _mm512_set1_pd, _mm512_set1_ps, _mm512_setr_pd, _mm512_shuffle_f32x4,
+    _mm512_shuffle_f64x2, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_pd, _mm512_sub_ps,
+    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 use super::lanes::{Lanes, LanesOf};
@@ -213,7 +213,7 @@ lanes!(
         #[inline(always)]
         unsafe fn add_in_order(registers: [Self; 8], count: usize, sums: &mut [f64; 8]) {
             // SAFETY: the caller vouches for AVX-512F.
-            unsafe { add_in_order_f64(registers, count, sums) }
+            unsafe { add_in_order_f64(&registers, count, sums) }
         }
     }
 );
@@ -249,7 +249,7 @@ unsafe fn transpose_f32(
                     let low = _mm512_castpd256_pd512(_mm256_castps_pd(low));
                     _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_castps_pd(high)))
                 });
-                shift_to(eight_columns(halves), count, shift, to, lane);
+                shift_to(eight_columns(&halves), count, shift, to, lane);
             } else {
                 let mask = u8::MAX >> (8 - count);
                 let quarters = std::array::from_fn(|i| {
@@ -318,11 +318,11 @@ fn four_columns(r: [__m512; 4]) -> [__m512; 4] {
 /// Of registers whose halves hold eight columns of rows i and i + 4, in the last four i + 8 and i + 12: the columns.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl")]
-fn eight_columns(r: [__m512; 8]) -> [__m512; 8] {
+fn eight_columns(r: &[__m512; 8]) -> [__m512; 8] {
     // Quarters of column q and q + 4 take turns.
     let upper = four_columns([r[0], r[1], r[2], r[3]]);
     let lower = four_columns([r[4], r[5], r[6], r[7]]);
-    let mut columns = r;
+    let mut columns = *r;
     for q in 0..4 {
         columns[q] = _mm512_shuffle_f32x4::<0x88>(upper[q], lower[q]);
         columns[4 + q] = _mm512_shuffle_f32x4::<0xdd>(upper[q], lower[q]);
@@ -430,8 +430,8 @@ fn transposed_wide(mut r: [__m512d; 8]) -> [__m512d; 8] {
 /// The CPU must have AVX-512F.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl")]
-unsafe fn add_in_order_f64(registers: [F64; 8], count: usize, sums: &mut [f64; 8]) {
-    let columns = transposed_wide(registers.map(|register| register.0));
+unsafe fn add_in_order_f64(registers: &[F64; 8], count: usize, sums: &mut [f64; 8]) {
+    let columns = transposed_wide(std::array::from_fn(|i| registers[i].0));
     // SAFETY: there are eight sums.
     let mut sum = unsafe { _mm512_loadu_pd(sums.as_ptr()) };
     for (j, column) in columns.into_iter().enumerate() {

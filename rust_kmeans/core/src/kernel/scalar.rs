@@ -76,7 +76,7 @@ macro_rules! four {
             }
             #[inline(always)]
             unsafe fn equals(self, other: Self) -> bool {
-                self.0 == other.0
+                self.0.iter().zip(&other.0).all(|(a, b)| a <= b && a >= b)
             }
             #[inline(always)]
             unsafe fn select(mask: [bool; 4], yes: Self, no: Self) -> Self {

@@ -126,15 +126,15 @@ impl Sums<'_> {
             while lane < BLOCK {
                 let term = W::load(terms.0.as_ptr().add(lane));
                 let high_part = term.plus(high_cut).minus(high_cut);
-                for c in 0..C {
-                    let chosen = W::load(self.chosen[c].0.as_ptr().add(lane));
-                    highs[c] = highs[c].minus_product(high_part, chosen);
+                for (high, chosen) in highs[..C].iter_mut().zip(self.chosen) {
+                    let chosen = W::load(chosen.0.as_ptr().add(lane));
+                    *high = high.minus_product(high_part, chosen);
                 }
                 if size_of::<T>() == size_of::<f64>() || !term.equals(high_part) {
                     let low_part = term.minus(high_part).plus(low_cut).minus(low_cut);
-                    for c in 0..C {
-                        let chosen = W::load(self.chosen[c].0.as_ptr().add(lane));
-                        lows[c] = lows[c].minus_product(low_part, chosen);
+                    for (low, chosen) in lows[..C].iter_mut().zip(self.chosen) {
+                        let chosen = W::load(chosen.0.as_ptr().add(lane));
+                        *low = low.minus_product(low_part, chosen);
                     }
                 }
                 lane += W::WIDTH;

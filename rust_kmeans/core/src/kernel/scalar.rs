@@ -74,9 +74,10 @@ macro_rules! four {
             unsafe fn less(self, other: Self) -> [bool; 4] {
                 std::array::from_fn(|i| self.0[i] < other.0[i])
             }
+            #[expect(clippy::float_cmp, reason = "equality is what it tells")]
             #[inline(always)]
             unsafe fn equals(self, other: Self) -> bool {
-                self.0.iter().zip(&other.0).all(|(a, b)| a <= b && a >= b)
+                self.0 == other.0
             }
             #[inline(always)]
             unsafe fn select(mask: [bool; 4], yes: Self, no: Self) -> Self {

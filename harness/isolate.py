@@ -258,7 +258,7 @@ class _Child:
                     return
                 if not ready:
                     continue
-                chunk = _received(pipe)
+                chunk = received(pipe)
                 if not chunk:
                     self._worker_ended(process)
                     return
@@ -350,8 +350,8 @@ class _Child:
             self._end_with("failed", f"its arrays cannot be read: {error}")
 
 
-def _received(pipe: socket.socket) -> bytes:
-    """Return what has come, nothing at the end; a worker that ends without reading its answer resets the pipe."""
+def received(pipe: socket.socket) -> bytes:
+    """Return what has come; nothing at the end, where a worker that has not read its answer resets the pipe."""
     try:
         return pipe.recv(1 << 16)
     except ConnectionResetError:

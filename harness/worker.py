@@ -98,7 +98,7 @@ class Pipe:
     def wait_for_answer(self) -> None:
         """Return when the parent has dealt with the last message and is about to sleep.
 
-        Asked for again and again: after a sleep of its own the processor would be slow for the first milliseconds.
+        Asked for again and again: after a sleep the processor would be slow for the first milliseconds.
         """
         waits = True
         while waits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from harness.contract import FitSpec
 from harness.datasets import Dataset
-from harness.isolate import Limits, Outcome, measure, probe, thread_caps
+from harness.isolate import Limits, Outcome, measure, probe, received, thread_caps
 
 SPEC = FitSpec(
     n_clusters=4, init=None, n_init=None, max_iter=None, tol=None, seed=0, n_threads=1, dtype="float64"
@@ -31,6 +32,16 @@ def test_an_honest_implementation_is_ok_and_returns_its_arrays(samples: Dataset)
     np.testing.assert_array_equal(outcome.centers, samples.load()[:4])
     assert outcome.facts["fit_seconds"] > 0
     assert outcome.facts["library_version"] == "1.0"
+
+
+def test_a_worker_that_ends_without_reading_its_answer_has_said_all_it_said() -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            ours.send(b"\n")
+            theirs.send(b"said")
+        assert received(ours) == b"said"
+        assert received(ours) == b""
 
 
 def test_the_stored_start_arrives_bit_for_bit(samples: Dataset) -> None:

@@ -894,3 +894,155 @@ impl<T: Element> Distances<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::exact_sum::Grid;
+    use crate::squared_distance;
+
+    /// Numbers of very different sizes, zeros and both signs among them: of some, sums have low parts.
+    fn numbers<T: Element>(n: usize, d: usize) -> Array2<T> {
+        Array2::from_shape_fn((n, d), |(i, j)| {
+            let number = ((i * 37 + j * 101) as f64).sin();
+            let size = [1.0, 1e3, 0.0, 1e-4, 1e-7][(i + 3 * j) % 5];
+            T::from_f64(number * size)
+        })
+    }
+
+    fn labels(n: usize, k: usize) -> Vec<i32> {
+        let label = |i: usize| i32::try_from(i * i % 7 % k).expect("few");
+        (0..n).map(label).collect()
+    }
+
+    fn distances_are_their_definition<T: Element>(n: usize, d: usize) {
+        const K: usize = 5;
+        let (data, labels) = (numbers::<T>(n, d), labels(n, K));
+        let centers: Vec<_> = (0..K * d).map(|i| (i as f64).cos() * 3.0).collect();
+        let expected: Vec<_> = data
+            .rows()
+            .into_iter()
+            .zip(&labels)
+            .map(|(row, &label)| {
+                let row: Vec<f64> = row.iter().map(|&x| x.into()).collect();
+                let at = usize::try_from(label).expect("not negative") * d;
+                squared_distance(&row, &centers[at..at + d])
+            })
+            .collect();
+        for isa in Isa::available() {
+            let mut found = [0.0; BLOCK];
+            own_distances(
+                isa,
+                &Rows::new(data.view()),
+                0,
+                (&centers, &labels),
+                &mut found,
+            );
+            assert_eq!(found[..n], expected, "{isa:?} {n} x {d}");
+        }
+    }
+
+    #[test]
+    fn narrow_rows_have_the_distances_that_define_labels_to_the_last_row() {
+        for d in 1..16 {
+            for n in [1, 7, 8, 9, 15, 16, 17, 63, 64] {
+                distances_are_their_definition::<f32>(n, d);
+                distances_are_their_definition::<f64>(n, d);
+            }
+        }
+    }
+
+    fn sums_are_their_definition<T: Element>(d: usize, k: usize) -> Result<()> {
+        let (data, labels) = (numbers::<T>(BLOCK, d), labels(BLOCK, k));
+        let grids: Vec<_> = (0..=d)
+            .map(|j| Grid::new(1e3 + j as f64, 1 << 20))
+            .collect();
+        let (high, low): (Vec<_>, Vec<_>) = grids.iter().map(|grid| grid.parts()).unzip();
+        let grids_by_column = Grids::from_parts(&high, &low)?;
+        let mut expected = vec![(0.0, 0.0); k * (d + 1)];
+        for (row, &label) in data.rows().into_iter().zip(&labels) {
+            let terms = row.iter().map(|&x| x.into()).chain([1.0]);
+            for (j, (term, grid)) in terms.zip(&grids).enumerate() {
+                let (high, low) = grid.split(term);
+                let sum =
+                    &mut expected[usize::try_from(label).expect("not negative") * (d + 1) + j];
+                *sum = (sum.0 + high, sum.1 + low);
+            }
+        }
+        assert!(expected.iter().any(|&(_, low)| low != 0.0));
+        let rows = Rows::new(data.view());
+        let moving = Moving {
+            data: &rows,
+            weights: None,
+            grids: &grids_by_column,
+        };
+        let moves: Vec<_> = (0..BLOCK)
+            .map(|row| Move {
+                row,
+                old: -1,
+                new: labels[row],
+            })
+            .collect();
+        let block = <&[i32; BLOCK]>::try_from(&labels[..]).expect("a block");
+        for isa in Isa::available() {
+            let packed = Packed::<T>::new(isa, k, d)?;
+            let mut by_row = ExactTable::new(k, d + 1)?;
+            packed.move_rows(&mut by_row, &moving, &moves);
+            let mut by_block = ExactTable::new(k, d + 1)?;
+            let mut tables = vec![by_row];
+            if packed.add_block(&mut by_block, &moving, (0, block), &mut WholeBlock::new()) {
+                tables.push(by_block);
+            }
+            for table in tables {
+                let (high, low) = table.to_parts();
+                let found: Vec<_> = high.into_iter().zip(low).collect();
+                assert_eq!(found, expected, "{isa:?} {d} features, {k} clusters");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn sums_of_clusters_have_their_low_parts_row_by_row_and_all_at_once() -> Result<()> {
+        for (d, k) in [(1, 2), (2, 7), (3, 5), (10, 2), (16, 1), (17, 3), (100, 4)] {
+            sums_are_their_definition::<f32>(d, k)?;
+            sums_are_their_definition::<f64>(d, k)?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn ranges_are_those_of_all_rows_and_tell_what_is_not_finite() {
+        for width in 1..40 {
+            for n in 1..10 {
+                let data = numbers::<f32>(n, width);
+                for bad in [None, Some(f32::NAN), Some(f32::INFINITY)] {
+                    let mut rows: Vec<_> = data.iter().copied().collect();
+                    let at = n * width / 2;
+                    rows[at] = bad.unwrap_or(rows[at]);
+                    for isa in Isa::available() {
+                        let (mut lowest, mut highest) =
+                            (data.row(0).to_vec(), data.row(0).to_vec());
+                        let mut zero = vec![0.0; width];
+                        widen_all(isa, &rows, (&mut lowest, &mut highest, &mut zero));
+                        let is_bad: Vec<_> = zero.iter().map(|zero| zero.is_nan()).collect();
+                        let expected: Vec<_> = (0..width)
+                            .map(|j| bad.is_some() && j == at % width)
+                            .collect();
+                        assert_eq!(is_bad, expected, "{isa:?} {n} x {width}");
+                        for j in (0..width).filter(|&j| !expected[j]) {
+                            let column = data.column(j);
+                            let none = (f32::INFINITY, f32::NEG_INFINITY);
+                            let range = column
+                                .iter()
+                                .fold(none, |range, &x| (range.0.min(x), range.1.max(x)));
+                            assert_eq!((lowest[j], highest[j]), range, "{isa:?} {n} x {width}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -351,7 +351,7 @@ class _Child:
 
 
 def received(pipe: socket.socket) -> bytes:
-    """Return what has come; nothing at the end, where a worker that has not read its answer resets the pipe."""
+    """Return what has come; nothing at the end, where a worker that read no answer resets the pipe."""
     try:
         return pipe.recv(1 << 16)
     except ConnectionResetError:

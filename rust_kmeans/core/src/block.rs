@@ -154,7 +154,9 @@ impl<T: Element> BlockRun<T> {
     /// [`Error::Memory`].
     pub fn labels(&self) -> Result<Vec<i32>> {
         let mut labels = try_vec("the labels", self.n_rows, -1)?;
-        if let Some(state) = &self.state {
+        if let Some(state) = &self.state
+            && state.labelling.has_labels
+        {
             labels.copy_from_slice(&state.labelling.labels);
         }
         Ok(labels)

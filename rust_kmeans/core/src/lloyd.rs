@@ -380,7 +380,7 @@ pub(crate) struct Labelling<T> {
     pub(crate) packed: Packed<T>,
     /// Nothing that counts before the first pass.
     pub(crate) labels: Vec<i32>,
-    has_labels: bool,
+    pub(crate) has_labels: bool,
     /// Of the labels after the last pass.
     pub(crate) sums: ExactTable,
     pub(crate) choice: Choice,

@@ -273,9 +273,10 @@ class _Child:
                     self._end_with("failed", f"garbage on the result pipe: {error.args[0][:60]!r}")
                     return
                 if self._fitting:
-                    # The fit begins now, and what is left to do here is to sleep. A worker may have ended.
+                    # The fit begins now, and what is left to do here is to sleep. A worker that has ended or
+                    # reads nothing is not waited for.
                     with contextlib.suppress(OSError):
-                        pipe.send(b"\n")
+                        pipe.send(b"\n", socket.MSG_DONTWAIT)
 
     def _handle(self, line: bytes) -> None:
         try:

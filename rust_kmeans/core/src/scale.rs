@@ -344,8 +344,9 @@ impl<T: Element> Ranges<T> {
         }
         let d = scale.lowest.len();
         for (j, (&lowest, &highest)) in self.lowest.iter().zip(&self.highest).enumerate() {
-            scale.lowest[j % d] = scale.lowest[j % d].min(lowest.into());
-            scale.highest[j % d] = scale.highest[j % d].max(highest.into());
+            // Which zero is the lowest depends on the instruction set and the order of the rows: here it is always the same.
+            scale.lowest[j % d] = scale.lowest[j % d].min(lowest.into()) + 0.0;
+            scale.highest[j % d] = scale.highest[j % d].max(highest.into()) + 0.0;
         }
     }
 }

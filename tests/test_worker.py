@@ -73,6 +73,9 @@ class Messages(worker.Pipe):
     def send(self, event: str, **content: object) -> None:
         self.sent[event] = content
 
+    def wait_for_answer(self) -> None:
+        assert list(self.sent) == ["fitting"]
+
 
 def facts(samples: Dataset, folder: Path) -> dict[str, object]:
     """Run one job in this process and return what the worker reports at its end."""

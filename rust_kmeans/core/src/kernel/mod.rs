@@ -765,6 +765,7 @@ pub(crate) fn differing(isa: Isa, labels: &[i32], fresh: &[i32; BLOCK]) -> u64 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: whoever hands an instruction set on has checked that the CPU has it.
         (Isa::Avx512 | Isa::Avx512Vnni, Ok(labels)) => unsafe { avx512::differing(labels, fresh) },
+        // Compiled for just so many.
         (_, Ok(labels)) => scalar::differing(labels, fresh),
         (_, Err(_)) => scalar::differing(labels, fresh),
     }

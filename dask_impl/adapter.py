@@ -138,9 +138,9 @@ def persist_on_workers(X: da.Array, client: Client) -> da.Array:
     """Compute an array on a cluster, each worker getting consecutive chunks of about as many rows."""
     import distributed
 
-    from rust_kmeans.dask._groups import split
+    from rust_kmeans.dask._groups import split, workers_of
 
-    workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
+    workers = sorted(workers_of(client))
     parts = [
         client.persist(X.blocks[part[0] : part[-1] + 1], workers=[worker], allow_other_workers=True)
         for part, worker in zip(split(X.chunks[0], len(workers)), workers, strict=False)

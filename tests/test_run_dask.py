@@ -23,6 +23,7 @@ from dask_impl import comparison, run_cluster, run_local
 from dask_impl.local import start_cluster, stop_cluster
 from harness import record
 from harness.errors import UserError
+from rust_kmeans.dask._groups import workers_of
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ["dask-rust", "dask-ml", "sklearn-lloyd"]
@@ -240,7 +241,9 @@ def test_tls_as_the_documentation_sets_it_up_lets_only_its_own_in(
     with dask.config.set(whole), run_cluster.loopback_cluster(1) as client:
         address = client.scheduler.address
         assert address.startswith("tls://127.0.0.1:")
-        assert all(worker.startswith("tls://") for worker in client.scheduler_info()["workers"])
+        workers = workers_of(client)
+        assert workers
+        assert all(worker.startswith("tls://") for worker in workers)
         X = comparison.generated(options())
         fitted = comparison.fit(comparison.CONTENDERS[0], X, options(), 0, client)
         assert fitted.centers.shape == (3, 2)

@@ -21,6 +21,9 @@ use crate::view::{Rows, Source, prefetch};
 /// More trials than help: memory grows with them as with centers.
 const MAX_TRIALS: usize = 1024;
 
+/// Rows listed before the first block of them is computed: what was asked for arrives in the meantime.
+const LISTED: usize = 2 * BLOCK;
+
 /// Starting centers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seeds<T> {
@@ -233,6 +236,8 @@ pub(crate) struct Search<T> {
     /// For each center, the negative of the squared distance up to which its samples are nearer to it than to any
     /// candidate.
     reach: Vec<f64>,
+    /// Weight of all rows.
+    weight: f64,
 }
 
 /// The samples of a search, which every step is given again.
@@ -296,7 +301,7 @@ impl<T: Element> Search<T> {
         let worker = |_| {
             Ok(Worker {
                 closer: Closer::new(isa, d, trials)?,
-                listed: Vec::with_capacity(BLOCK),
+                listed: Vec::with_capacity(LISTED),
                 change: none,
                 potentials: try_vec(what, buckets, none)?,
             })
@@ -311,6 +316,7 @@ impl<T: Element> Search<T> {
             trials,
             candidates: Candidates::new(isa, trials, data, scale)?,
             reach: try_vec(what, n_clusters, 0.0)?,
+            weight: n as f64,
         })
     }
 
@@ -323,6 +329,9 @@ impl<T: Element> Search<T> {
             ..
         } = samples;
         let grid = self.grid;
+        if let Some(weights) = samples.weights {
+            self.weight = weights.iter().sum();
+        }
         self.candidates.load(center);
         let center = self.candidates.exact();
         let length = rows_per_piece(data.n_rows(), self.workers.len());
@@ -402,15 +411,18 @@ impl<T: Element> Search<T> {
     fn choose(&mut self, samples: Samples<'_, '_, T>, drawn: Chosen<'_, '_, T>) -> usize {
         let (data, drawn) = drawn;
         let current = self.potential();
-        // Potentials are compared as rounded: what lies within is no difference.
-        let rounding = 4.0 * f64::EPSILON * current.value();
+        let all = (samples.data.n_rows() as f64, self.weight, current.value());
         let gain = |trial| {
-            let mut sum = (-rounding, rounding);
+            let (mut gain, mut squares) = (0.0, 0.0);
             for worker in &self.workers {
-                let (least, most) = worker.closer.gain(&self.candidates, trial)?;
-                sum = (sum.0 + least, sum.1 + most);
+                let (part, part_squares) = worker.closer.gain(trial);
+                gain += part;
+                squares += part_squares;
             }
-            Some(sum)
+            // Potentials are compared as rounded: what lies within is no difference.
+            let rounding = 4.0 * f64::EPSILON * current.value();
+            let error = rounding + self.candidates.gain_error(trial, squares, all)?;
+            gain.is_finite().then_some((gain - error, gain + error))
         };
         let gains: Vec<_> = (0..drawn.len())
             .map(|trial| gain(trial).unwrap_or((f64::NEG_INFINITY, f64::INFINITY)))
@@ -508,12 +520,12 @@ impl<T: Element> Search<T> {
                         prefetch((&raw const known.negated[row - first]).cast());
                         prefetch((&raw const buckets[row]).cast());
                         worker.listed.push(row);
-                        if worker.listed.len() == BLOCK {
+                        if worker.listed.len() == LISTED {
                             worker.settle(&mut known, &samples, (center, grid), label);
                         }
                     }
                 }
-                if !worker.listed.is_empty() {
+                while !worker.listed.is_empty() {
                     worker.settle(&mut known, &samples, (center, grid), label);
                 }
             },
@@ -601,14 +613,14 @@ impl<T: Element> Worker<T> {
                 for i in ones(near) {
                     rows.prefetch(piece.first + first + i);
                     self.listed.push(piece.first + first + i);
-                    if self.listed.len() == BLOCK {
+                    if self.listed.len() == LISTED {
                         self.block_listed(piece, data, candidates);
                     }
                 }
             }
             first = end;
         }
-        if !self.listed.is_empty() {
+        while !self.listed.is_empty() {
             self.block_listed(piece, data, candidates);
         }
     }
@@ -622,19 +634,21 @@ impl<T: Element> Worker<T> {
         label: Option<i32>,
     ) {
         let dense = &mut self.closer.dense;
-        dense.compute(&samples.data.listed(&self.listed, &[]), center);
+        let count = self.listed.len().min(BLOCK);
+        let listed = &self.listed[..count];
+        dense.compute(&samples.data.listed(listed, &[]), center);
         let distances = &dense.out[0].0;
         let (mut nearest, mut weights) = ([0.0; BLOCK], [1.0; BLOCK]);
-        for (nearest, &row) in nearest.iter_mut().zip(&self.listed) {
+        for (nearest, &row) in nearest.iter_mut().zip(listed) {
             *nearest = -known.negated[row - known.first];
         }
         if samples.weights.is_some() {
-            for (weight, &row) in weights.iter_mut().zip(&self.listed) {
+            for (weight, &row) in weights.iter_mut().zip(listed) {
                 *weight = samples.weight(row);
             }
         }
         let changes = changes(grid, (&nearest, distances), &weights);
-        for (i, &row) in self.listed.iter().enumerate() {
+        for (i, &row) in listed.iter().enumerate() {
             if distances[i] >= nearest[i] {
                 continue;
             }
@@ -646,7 +660,7 @@ impl<T: Element> Worker<T> {
             known.negated[row - known.first] = -distances[i];
             known.labels[row - known.first] = label;
         }
-        self.listed.clear();
+        self.listed.drain(..count);
     }
 
     fn block_listed(
@@ -655,10 +669,11 @@ impl<T: Element> Worker<T> {
         data: (&Rows<'_, T>, Option<&[f64]>),
         candidates: &Candidates<T>,
     ) {
-        let listed = std::mem::take(&mut self.listed);
-        self.block(piece, data.1, candidates, &data.0.listed(&listed, &[]));
+        let mut listed = std::mem::take(&mut self.listed);
+        let now = &listed[..listed.len().min(BLOCK)];
+        self.block(piece, data.1, candidates, &data.0.listed(now, &[]));
+        listed.drain(..listed.len().min(BLOCK));
         self.listed = listed;
-        self.listed.clear();
     }
 
     /// Compares one block of rows of a piece.

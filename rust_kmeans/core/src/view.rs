@@ -244,27 +244,14 @@ impl<T> Source<'_, T> {
     }
 }
 
-/// Asks for the memory at an address, valid or not, which will be read in a few instructions: into the first-level cache.
-#[inline(always)]
-pub(crate) fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: every x86-64 CPU has the instruction, and it reads nothing: any address will do.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
-}
-
 /// Bytes between memory that is read from first to last and what is asked for: more than arrives in the time one answer
 /// takes.
 pub(crate) const AHEAD: usize = 8 << 10;
 
-/// Asks for memory that is read from first to last, valid or not, before its turn comes: into the second-level cache. The
-/// first-level one waits for some twenty lines at a time, which is less than memory can deliver.
+/// Asks for the memory at an address, valid or not, before its turn comes: into the second-level cache. The first-level one
+/// waits for some twenty lines at a time, which is less than memory can deliver.
 #[inline(always)]
-pub(crate) fn prefetch_stream(address: *const u8) {
+pub(crate) fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};

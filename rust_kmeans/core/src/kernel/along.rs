@@ -8,7 +8,7 @@ use super::generic::{Running, conclude};
 use super::lanes::Lanes;
 use super::{BLOCK, Line, Packed, Scratch, padded};
 use crate::element::Element;
-use crate::view::{AHEAD, Source, prefetch_stream};
+use crate::view::{AHEAD, Source, prefetch};
 
 /// Rows scored side by side.
 pub(super) const ROWS: usize = 4;
@@ -175,7 +175,7 @@ impl<'a, T: Element> Centers<'a, T> {
                 if SQUARES {
                     for i in 0..ROWS {
                         squares[i] = squares[i].minus_product(x[i], x[i]);
-                        prefetch_stream(four.next[i].wrapping_add(j).cast());
+                        prefetch(four.next[i].wrapping_add(j).cast());
                     }
                 }
                 for (c, sums) in sums.iter_mut().enumerate() {
@@ -230,7 +230,7 @@ impl<'a, T: Element> Centers<'a, T> {
                     sums[i] = sums[i].minus_product(x, center);
                     if SQUARES {
                         squares[i] = squares[i].minus_product(x, x);
-                        prefetch_stream(four.next[i].wrapping_add(j).cast());
+                        prefetch(four.next[i].wrapping_add(j).cast());
                     }
                 }
                 j += V::WIDTH;

@@ -30,8 +30,8 @@
 //! of the product and of the few terms that are added in the data's type before they go to float64 sums, whose rounding
 //! grows with the number of samples. A weight too small for the data's type is lost, which costs at most the type's
 //! smallest normal number times N.
-//! [`Gains`] holds the sums and what bounds their errors, so that a candidate that gains more beyond doubt is known
-//! without a float64 distance. Data whose scores could overflow are not screened, and have no gains.
+//! [`Closer::gain`] has the sums and [`Candidates::gain_error`] what bounds their errors, so that a candidate that gains
+//! more beyond doubt is known without a float64 distance. Data whose scores could overflow are not screened, and have no gains.
 
 use super::along::{self, Centers, Four, ROWS};
 use super::generic;
@@ -44,8 +44,6 @@ use crate::view::{Rows, Source};
 
 /// Candidates whose scores are in registers at a time, at most.
 const MOST: usize = 5;
-/// Parts of a sum over samples.
-const LANES: usize = 8;
 
 /// A few candidates, laid out for the kernel, and what does not change during a seeding.
 #[derive(Debug)]
@@ -70,6 +68,8 @@ pub(crate) struct Candidates<T> {
     error: (f64, f64),
     /// ‖C‖² of each.
     squares: Vec<f64>,
+    /// No two rows have a greater squared distance.
+    farthest: f64,
 }
 
 impl<T: Element> Candidates<T> {
@@ -131,6 +131,7 @@ impl<T: Element> Candidates<T> {
             shrink,
             error: (error, underflow),
             squares: try_vec(what, most, 0.0)?,
+            farthest: 4.0 * reach * reach,
         })
     }
 
@@ -186,6 +187,24 @@ impl<T: Element> Candidates<T> {
         self.exact.len() / self.d
     }
 
+    /// How far off a gain may be, if gains are known: given the weighted squares of the samples compared, and of all samples,
+    /// compared or not, the number, the weight and the potential.
+    pub(crate) fn gain_error(
+        &self,
+        candidate: usize,
+        squares: f64,
+        (count, weight, potential): (f64, f64, f64),
+    ) -> Option<f64> {
+        self.limit?;
+        let (gamma, underflow) = self.error;
+        let size = squares + self.squares[candidate] * weight;
+        let rounding = 32.0 * T::UNIT + f64::EPSILON * (count + BLOCK as f64);
+        let lost = T::TINY * count * (1.0 + self.farthest);
+        let error =
+            1.01 * (4.0 * gamma * size + rounding * potential) + 4.0 * (underflow * weight + lost);
+        error.is_finite().then_some(error)
+    }
+
     /// The candidates as they are, row-major.
     pub(crate) fn exact(&self) -> &[f64] {
         &self.exact
@@ -212,21 +231,6 @@ pub(crate) struct Samples {
     pub(crate) weights: Line<f64>,
 }
 
-/// What candidates lower the potential by, about, and what bounds the errors; sums over the samples compared since the last
-/// [`Gains::reset`].
-#[derive(Debug, Default)]
-struct Gains {
-    /// Of each candidate the negative of half its gain, in parts.
-    parts: Vec<[f64; WIDEST]>,
-    count: f64,
-    /// Weights, weighted squares of the samples, and distances to their nearest centers, weighted and not: in parts, since
-    /// one sum would wait for itself at every sample.
-    weight: [f64; LANES],
-    squares: [f64; LANES],
-    nearest: [f64; LANES],
-    unweighted: [f64; LANES],
-}
-
 /// Room for one block and what came out of it, one for each thread.
 #[derive(Debug)]
 pub(crate) struct Closer<T> {
@@ -236,39 +240,13 @@ pub(crate) struct Closer<T> {
     pub(crate) dense: Distances<T>,
     /// The scores along rows without their constant terms, a line a candidate.
     scores: Vec<Line<T>>,
-    gains: Gains,
+    /// Of each candidate the negative of half its gain, then the weighted squares of the samples, in parts: sums over the
+    /// samples compared since the last [`Closer::reset`].
+    gains: Vec<[f64; WIDEST]>,
     /// For each sample, the score below which a candidate may be nearer, that at which it is as near, and the weight.
     limits: Line<T>,
     even: Line<T>,
     weights: Line<T>,
-}
-
-impl Gains {
-    /// Takes the first `count` samples of a block in, given the negatives of their squares.
-    #[inline(always)]
-    fn add<T: Element>(&mut self, samples: &Samples, negated: &Line<T>, count: usize) {
-        let mut cut;
-        let weights = if count == BLOCK {
-            &samples.weights.0
-        } else {
-            cut = samples.weights.0;
-            cut[count..].fill(0.0);
-            &cut
-        };
-        let (weights, _) = weights.as_chunks::<LANES>();
-        let (nearest, _) = samples.nearest.0.as_chunks::<LANES>();
-        let (negated, _) = negated.0.as_chunks::<LANES>();
-        for ((weights, nearest), negated) in weights.iter().zip(nearest).zip(negated) {
-            for i in 0..LANES {
-                let square: f64 = negated[i].into();
-                self.weight[i] += weights[i];
-                self.squares[i] -= weights[i] * square;
-                self.nearest[i] += weights[i] * nearest[i];
-                self.unweighted[i] += nearest[i];
-            }
-        }
-        self.count += count as f64;
-    }
 }
 
 impl<T: Element> Closer<T> {
@@ -288,10 +266,7 @@ impl<T: Element> Closer<T> {
             } else {
                 Vec::new()
             },
-            gains: Gains {
-                parts: try_vec(what, most, [0.0; WIDEST])?,
-                ..Gains::default()
-            },
+            gains: try_vec(what, most + 1, [0.0; WIDEST])?,
             limits: zero,
             even: zero,
             weights: zero,
@@ -300,29 +275,15 @@ impl<T: Element> Closer<T> {
 
     /// Starts gains from 0.
     pub(crate) fn reset(&mut self) {
-        let mut parts = std::mem::take(&mut self.gains.parts);
-        parts.fill([0.0; WIDEST]);
-        self.gains = Gains {
-            parts,
-            ..Gains::default()
-        };
+        self.gains.fill([0.0; WIDEST]);
     }
 
-    /// What a candidate lowers the potential by, among the samples compared since the last reset: bounds from below and
-    /// above, if gains are known.
-    pub(crate) fn gain(&self, candidates: &Candidates<T>, candidate: usize) -> Option<(f64, f64)> {
-        candidates.limit?;
-        let gains = &self.gains;
-        let gain = -2.0 * gains.parts[candidate].iter().sum::<f64>();
-        let (gamma, underflow) = candidates.error;
-        let [weight, squares, nearest, unweighted] =
-            [gains.weight, gains.squares, gains.nearest, gains.unweighted]
-                .map(|parts| parts.iter().sum::<f64>());
-        let size = squares + candidates.squares[candidate] * weight;
-        let rounding = 32.0 * T::UNIT + f64::EPSILON * gains.count;
-        let error = 1.01 * (4.0 * gamma * size + rounding * nearest)
-            + 4.0 * (underflow * weight + T::TINY * (gains.count + unweighted));
-        (gain.is_finite() && error.is_finite()).then_some((gain - error, gain + error))
+    /// About what a candidate lowers the potential by, and the weighted squares of the samples: of those compared since the
+    /// last reset.
+    pub(crate) fn gain(&self, candidate: usize) -> (f64, f64) {
+        let sum = |parts: &[f64; WIDEST]| parts.iter().sum::<f64>();
+        let squares = self.gains.last().map_or(0.0, sum);
+        (-2.0 * sum(&self.gains[candidate]), squares)
     }
 
     /// Compares the samples of `source`, at most one block, with all candidates.
@@ -419,7 +380,15 @@ unsafe fn compare<V: Lanes, const M: usize>(
             let weight = V::Elem::from_f64(work.samples.weights.0[i]);
             work.weights.0[i] = if i < count { weight } else { zero };
         }
-        work.gains.add(&work.samples, &negated, count);
+        if let Some(parts) = work.gains.last_mut() {
+            let mut sum = V::splat(zero);
+            for lane in (0..BLOCK).step_by(V::WIDTH) {
+                let negated = V::load(negated.0.as_ptr().add(lane));
+                let weight = V::load(work.weights.0.as_ptr().add(lane));
+                sum = sum.minus_product(negated, weight);
+            }
+            add_parts(parts, sum);
+        }
         if is_along {
             for candidate in 0..k {
                 let mut lane = 0;
@@ -524,6 +493,17 @@ unsafe fn scores<V: Lanes, const M: usize, const C: usize>(
     }
 }
 
+/// Adds a register to sums of its lanes.
+#[inline(always)]
+unsafe fn add_parts<V: Lanes>(sums: &mut [f64; WIDEST], register: V) {
+    let mut parts = [V::Elem::default(); WIDEST];
+    // SAFETY: the caller vouches for the instruction set; no register is wider.
+    unsafe { register.store(parts.as_mut_ptr()) };
+    for (sum, part) in sums.iter_mut().zip(parts) {
+        *sum += part.into();
+    }
+}
+
 /// Judges a candidate by its scores along M registers of samples from `lane` on.
 #[inline(always)]
 unsafe fn judge_rested<V: Lanes, const M: usize>(
@@ -566,10 +546,6 @@ unsafe fn judge<V: Lanes, const M: usize>(
             gain = gain.minus_product(even.minus(score).max(zero), weight);
         }
         work.nearer[candidate] |= nearer;
-        let mut parts = [V::Elem::default(); WIDEST];
-        gain.store(parts.as_mut_ptr());
-        for (sum, part) in work.gains.parts[candidate].iter_mut().zip(parts) {
-            *sum += part.into();
-        }
+        add_parts(&mut work.gains[candidate], gain);
     }
 }

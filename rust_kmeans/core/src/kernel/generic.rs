@@ -12,7 +12,7 @@ use super::{
 };
 use crate::element::Element;
 use crate::exact_sum::{ExactTable, STEP};
-use crate::view::{AHEAD, Rows, Source, prefetch_stream};
+use crate::view::{AHEAD, Rows, Source, prefetch};
 
 /// Centers whose float64 distances are in registers at a time.
 const TOGETHER: usize = 4;
@@ -188,7 +188,7 @@ impl<T: Element> Ahead<T> {
                 return;
             }
             let line = self.starts[self.stretch].cast::<u8>();
-            prefetch_stream(line.wrapping_add(self.line * CACHE_LINE));
+            prefetch(line.wrapping_add(self.line * CACHE_LINE));
             self.line += 1;
             if self.line == self.lines {
                 self.line = 0;
@@ -1032,7 +1032,7 @@ pub(super) unsafe fn widen_all<V: Lanes>(
                         low = x.min(low);
                         high = x.max(high);
                         none = none.minus(x.minus(x));
-                        prefetch_stream(next);
+                        prefetch(next);
                         next = next.wrapping_add(V::WIDTH * size_of::<V::Elem>());
                     }
                     low.store(lowest.as_mut_ptr().add(at));

@@ -9,7 +9,7 @@ use super::lanes::{Lanes, LanesOf};
 use super::{BLOCK, Isa};
 use crate::element::Element;
 use crate::error::{Result, try_vec};
-use crate::view::{Rows, prefetch_stream};
+use crate::view::{Rows, prefetch};
 
 /// What memory is asked for.
 const SUMS: &str = "the sums of the features";
@@ -230,7 +230,7 @@ unsafe fn add_steps<W: Lanes<Elem = f64>, T: Element, const R: usize>(
         // Several rows are not read in order; the CPU sees by itself that one is.
         let bytes = if R > 1 { R * STEP * size_of::<T>() } else { 0 };
         for line in (0..bytes).step_by(64) {
-            prefetch_stream(next.wrapping_add(step * bytes + line));
+            prefetch(next.wrapping_add(step * bytes + line));
         }
         let rows: [[f64; STEP]; R] = rows.map(|row| row[step].map(Into::into));
         for at in (0..STEP).step_by(W::WIDTH) {

@@ -309,6 +309,11 @@ impl ExactTable {
         (&mut self.high[range.clone()], &mut self.low[range])
     }
 
+    /// High and low parts of all rows, each whole steps.
+    pub(crate) fn parts_mut(&mut self) -> (&mut [f64], &mut [f64]) {
+        (&mut self.high, &mut self.low)
+    }
+
     /// The sum in one cell, rounded once.
     #[inline]
     pub(crate) fn value(&self, row: usize, column: usize) -> f64 {

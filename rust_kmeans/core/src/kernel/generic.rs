@@ -748,37 +748,47 @@ pub(super) unsafe fn move_rows<W: Lanes<Elem = f64>, T: Element>(
     moving: &Moving<'_, '_, T>,
     moves: &[Move],
 ) {
+    let d = moving.data.n_columns();
+    let (high_grid, low_grid) = moving.grids.steps();
+    let length = high_grid.len();
+    let (high, low) = table.parts_mut();
+    assert!(low_grid.len() == length && high.len() == low.len());
+    assert!(length.is_multiple_of(STEP) && length > d && STEP.is_multiple_of(W::WIDTH));
+    let clusters = high.len() / length;
+    let (high, low) = (high.as_mut_ptr(), low.as_mut_ptr());
     for &Move { row, old, new } in moves {
         let weight = moving.weights.map_or(1.0, |weights| weights[row]);
-        // SAFETY: the caller vouches for the instruction set.
+        let new = usize::try_from(new).unwrap_or(0);
+        let old = usize::try_from(old).ok();
+        assert!(new < clusters && old.is_none_or(|old| old < clusters));
+        // SAFETY: the caller vouches for the instruction set; the assertions bound the sums of both clusters.
         unsafe {
-            if let Ok(old) = usize::try_from(old) {
-                add_row::<W, T>(table.row_mut(old), moving, row, -weight);
+            let sum = |cluster| (high.add(cluster * length), low.add(cluster * length));
+            if let Some(old) = old {
+                cut_row::<W, T, 2>([sum(old), sum(new)], moving, row, weight);
+            } else {
+                cut_row::<W, T, 1>([sum(new)], moving, row, weight);
             }
-            add_row::<W, T>(
-                table.row_mut(usize::try_from(new).unwrap_or(0)),
-                moving,
-                row,
-                weight,
-            );
         }
     }
 }
 
-/// Adds a row times its weight, and the weight, to the high and low parts of a sum. A weight less than 0 takes the row
-/// away again: cutting is symmetric.
+/// Adds a row times its weight, and the weight, to the high and low parts of the last of N sums, and takes it away from the
+/// first of two: each term is cut once, as cutting is symmetric.
+///
+/// # Safety
+/// The CPU must have the instruction set of `W`; a sum must be valid for reads and writes of as many numbers as there are
+/// grids, which is a multiple of [`STEP`] and more than there are features.
 #[inline(always)]
-unsafe fn add_row<W: Lanes<Elem = f64>, T: Element>(
-    (high, low): (&mut [f64], &mut [f64]),
+unsafe fn cut_row<W: Lanes<Elem = f64>, T: Element, const N: usize>(
+    sums: [(*mut f64, *mut f64); N],
     moving: &Moving<'_, '_, T>,
     row: usize,
     weight: f64,
 ) {
     let d = moving.data.n_columns();
     let (high_grid, low_grid) = moving.grids.steps();
-    let length = high.len();
-    assert!(low.len() == length && high_grid.len() == length && low_grid.len() == length);
-    assert!(length.is_multiple_of(STEP) && length > d && STEP.is_multiple_of(W::WIDTH));
+    let length = high_grid.len();
     // What follows the row is read with its last features, which are then picked: no loop over a few numbers.
     let values = moving.data.tail_from(row).unwrap_or_default();
     let mut first = 0;
@@ -807,24 +817,44 @@ unsafe fn add_row<W: Lanes<Elem = f64>, T: Element>(
         let mut at = 0;
         while at < STEP {
             let place = first + at;
-            // SAFETY: a step from `first` on lies within all four slices, whose length is a multiple of steps.
+            // SAFETY: a step from `first` on lies within grids and sums, whose length is a multiple of steps.
             unsafe {
                 let term = W::load(terms.as_ptr().add(at));
                 let cut = W::load(high_grid.as_ptr().add(place));
                 let high_term = term.plus(cut).minus(cut);
-                let high = high.as_mut_ptr().add(place);
-                W::load(high).plus(high_term).store(high);
+                for (i, (high, _)) in sums.iter().enumerate() {
+                    change::<W>(high.add(place), high_term, i + 1 == N);
+                }
                 // Numbers of float32 have few bits: hardly one of them has a low part.
                 if size_of::<T>() == size_of::<f64>() || !term.equals(high_term) {
                     let cut = W::load(low_grid.as_ptr().add(place));
                     let low_term = term.minus(high_term).plus(cut).minus(cut);
-                    let low = low.as_mut_ptr().add(place);
-                    W::load(low).plus(low_term).store(low);
+                    for (i, (_, low)) in sums.iter().enumerate() {
+                        change::<W>(low.add(place), low_term, i + 1 == N);
+                    }
                 }
             }
             at += W::WIDTH;
         }
         first += STEP;
+    }
+}
+
+/// Adds a register to what lies at an address, or takes it away.
+///
+/// # Safety
+/// The CPU must have the instruction set of `W`; the address must be valid for `WIDTH` reads and writes.
+#[inline(always)]
+unsafe fn change<W: Lanes<Elem = f64>>(at: *mut f64, term: W, adds: bool) {
+    // SAFETY: the caller vouches for the instruction set and the address.
+    unsafe {
+        let sum = W::load(at);
+        let sum = if adds {
+            sum.plus(term)
+        } else {
+            sum.minus(term)
+        };
+        sum.store(at);
     }
 }
 

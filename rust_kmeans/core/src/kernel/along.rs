@@ -17,12 +17,14 @@ const MOST: usize = 5;
 /// Least number of features. Below, much of a register is empty and summing over lanes costs as much as transposing.
 const LEAST_FEATURES: usize = 32;
 /// Features per center from which on this is faster.
-const FEATURES_PER_CENTER: usize = 16;
+const FEATURES_PER_CENTER: usize = 8;
+/// Centers up to which it is: they are read again for every four rows, and more are not in the first-level cache.
+const MOST_CENTERS: usize = 48;
 
 /// Against at most how many centers rows of `d` features, each contiguous, are scored this way.
 pub(super) fn most_centers(d: usize) -> usize {
     if d >= LEAST_FEATURES {
-        d / FEATURES_PER_CENTER
+        (d / FEATURES_PER_CENTER).min(MOST_CENTERS)
     } else {
         0
     }

@@ -138,9 +138,10 @@ def persist_on_workers(X: da.Array, client: Client) -> da.Array:
     """Compute an array on a cluster, each worker getting consecutive chunks of about as many rows."""
     import distributed
 
-    from rust_kmeans.dask._groups import split, workers_of
+    from rust_kmeans.dask._groups import split
 
-    workers = sorted(workers_of(client))
+    # `scheduler_info` may have heard of no worker: what the client asks for every two seconds comes in between.
+    workers = sorted(client.nthreads())
     parts = [
         client.persist(X.blocks[part[0] : part[-1] + 1], workers=[worker], allow_other_workers=True)
         for part, worker in zip(split(X.chunks[0], len(workers)), workers, strict=False)

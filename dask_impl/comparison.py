@@ -211,13 +211,11 @@ def compare(where: str, options: Options, cluster: AbstractContextManager[Client
     UserError
         If a file cannot be written.
     """
-    from rust_kmeans.dask._groups import threads_of
-
     # A pipe has no width of its own: lines stay whole there.
     console = Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=160)
     facts = environment.describe()
     with cluster as client:
-        threads = sum(threads_of(client).values())
+        threads = sum(client.nthreads().values())
         console.print(f"dashboard: {client.dashboard_link}", highlight=False, soft_wrap=True)
         run = _open_run(where, options, facts, threads)
         X = _persisted(options, client)

@@ -65,8 +65,6 @@ def connected(address: str) -> Iterator[Client]:
     """
     from distributed import Client
 
-    from rust_kmeans.dask._groups import workers_of
-
     try:
         client = Client(address, timeout=START_SECONDS / 4, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
@@ -75,7 +73,7 @@ def connected(address: str) -> Iterator[Client]:
             "tcp://HOST:PORT, or tls:// with the certificates in Dask's configuration"
         ) from error
     with client:
-        if not workers_of(client):
+        if not client.nthreads():
             raise UserError(f"--scheduler: {address} has no workers; start some: dask worker {address}")
         yield client
 

@@ -65,6 +65,13 @@ impl Grid {
         (high, low)
     }
 
+    /// The most that a cut takes off a term.
+    #[must_use]
+    pub(crate) fn loss(self) -> f64 {
+        // Half of the lower quantum.
+        self.low / (1.5 * power_of_two(53))
+    }
+
     /// The two numbers that define the grid, for storage.
     #[must_use]
     pub fn parts(self) -> (f64, f64) {

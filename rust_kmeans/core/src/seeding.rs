@@ -236,8 +236,6 @@ pub(crate) struct Search<T> {
     /// For each center, the negative of the squared distance up to which its samples are nearer to it than to any
     /// candidate.
     reach: Vec<f64>,
-    /// Weight of all rows.
-    weight: f64,
 }
 
 /// The samples of a search, which every step is given again.
@@ -316,7 +314,6 @@ impl<T: Element> Search<T> {
             trials,
             candidates: Candidates::new(isa, trials, data, scale)?,
             reach: try_vec(what, n_clusters, 0.0)?,
-            weight: n as f64,
         })
     }
 
@@ -329,9 +326,6 @@ impl<T: Element> Search<T> {
             ..
         } = samples;
         let grid = self.grid;
-        if let Some(weights) = samples.weights {
-            self.weight = weights.iter().sum();
-        }
         self.candidates.load(center);
         let center = self.candidates.exact();
         let length = rows_per_piece(data.n_rows(), self.workers.len());
@@ -411,17 +405,21 @@ impl<T: Element> Search<T> {
     fn choose(&mut self, samples: Samples<'_, '_, T>, drawn: Chosen<'_, '_, T>) -> usize {
         let (data, drawn) = drawn;
         let current = self.potential();
-        let all = (samples.data.n_rows() as f64, self.weight, current.value());
+        let count = samples.data.n_rows() as f64;
+        // What exact sums leave out of the old and the new terms, and potentials are compared as rounded: what lies within is no
+        // difference.
+        let lost = 2.0 * count * self.grid.loss();
+        let rounding = 1.01 * lost + 4.0 * f64::EPSILON * current.value();
+        let all = (count, current.value() + lost);
         let gain = |trial| {
-            let (mut gain, mut squares) = (0.0, 0.0);
+            let [mut gain, mut weight, mut squares] = [0.0; 3];
             for worker in &self.workers {
-                let (part, part_squares) = worker.closer.gain(trial);
-                gain += part;
-                squares += part_squares;
+                let part = worker.closer.gain(trial);
+                gain += part[0];
+                weight += part[1];
+                squares += part[2];
             }
-            // Potentials are compared as rounded: what lies within is no difference.
-            let rounding = 4.0 * f64::EPSILON * current.value();
-            let error = rounding + self.candidates.gain_error(trial, squares, all)?;
+            let error = rounding + self.candidates.gain_error(trial, (weight, squares), all)?;
             gain.is_finite().then_some((gain - error, gain + error))
         };
         let gains: Vec<_> = (0..drawn.len())

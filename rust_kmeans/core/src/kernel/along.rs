@@ -18,7 +18,7 @@ const MOST: usize = 5;
 const LEAST_FEATURES: usize = 32;
 /// Features per center from which on this is faster.
 const FEATURES_PER_CENTER: usize = 8;
-/// Centers up to which it is: they are read again for every four rows, and more are not in the first-level cache.
+/// Centers up to which it is: all are read again for every four rows, and those of wide rows do not stay in a small cache.
 const MOST_CENTERS: usize = 48;
 
 /// Against at most how many centers rows of `d` features, each contiguous, are scored this way.

@@ -24,9 +24,10 @@
 //! A candidate lowers the potential by the sum of w·max(0, N − distance) over all samples, w being weights. In the data's
 //! type, with q + 2·score for the distance, each term is off by at most w times
 //!
-//! 4γ_{d+64}·(q + ‖C‖²) + 32u·N + underflow:
+//! 4γ_{d+64}·(q + ‖C‖²) + (32u + slack)·N + underflow:
 //!
-//! twice the bound above for the distance and for what ½‖C‖² was lowered by, and the rounding of N, of w, of the difference,
+//! twice the bound above for the distance and for what ½‖C‖² was lowered by, the rounding of the float64 distance, which
+//! is below N where there is a gain, and that of N, of w, of the difference,
 //! of the product and of the few terms that are added in the data's type before they go to float64 sums, whose rounding
 //! grows with the number of samples. A weight too small for the data's type is lost, which costs at most the type's
 //! smallest normal number times N.
@@ -187,18 +188,18 @@ impl<T: Element> Candidates<T> {
         self.exact.len() / self.d
     }
 
-    /// How far off a gain may be, if gains are known: given the weighted squares of the samples compared, and of all samples,
-    /// compared or not, the number, the weight and the potential.
+    /// How far off a gain may be, if gains are known: given the weight and the weighted squares of the samples compared, and
+    /// the number and the potential of all.
     pub(crate) fn gain_error(
         &self,
         candidate: usize,
-        squares: f64,
-        (count, weight, potential): (f64, f64, f64),
+        (weight, squares): (f64, f64),
+        (count, potential): (f64, f64),
     ) -> Option<f64> {
         self.limit?;
         let (gamma, underflow) = self.error;
         let size = squares + self.squares[candidate] * weight;
-        let rounding = 32.0 * T::UNIT + f64::EPSILON * (count + BLOCK as f64);
+        let rounding = 32.0 * T::UNIT + slack(self.d) + f64::EPSILON * (count + BLOCK as f64);
         let lost = T::TINY * count * (1.0 + self.farthest);
         let error =
             1.01 * (4.0 * gamma * size + rounding * potential) + 4.0 * (underflow * weight + lost);
@@ -240,9 +241,11 @@ pub(crate) struct Closer<T> {
     pub(crate) dense: Distances<T>,
     /// The scores along rows without their constant terms, a line a candidate.
     scores: Vec<Line<T>>,
-    /// Of each candidate the negative of half its gain, then the weighted squares of the samples, in parts: sums over the
-    /// samples compared since the last [`Closer::reset`].
+    /// Of each candidate the negative of half its gain, in parts: sums over the samples compared since the last
+    /// [`Closer::reset`].
     gains: Vec<[f64; WIDEST]>,
+    /// The weights of these samples and their weighted squares.
+    sizes: [[f64; WIDEST]; 2],
     /// For each sample, the score below which a candidate may be nearer, that at which it is as near, and the weight.
     limits: Line<T>,
     even: Line<T>,
@@ -266,7 +269,8 @@ impl<T: Element> Closer<T> {
             } else {
                 Vec::new()
             },
-            gains: try_vec(what, most + 1, [0.0; WIDEST])?,
+            gains: try_vec(what, most, [0.0; WIDEST])?,
+            sizes: [[0.0; WIDEST]; 2],
             limits: zero,
             even: zero,
             weights: zero,
@@ -276,14 +280,15 @@ impl<T: Element> Closer<T> {
     /// Starts gains from 0.
     pub(crate) fn reset(&mut self) {
         self.gains.fill([0.0; WIDEST]);
+        self.sizes = [[0.0; WIDEST]; 2];
     }
 
-    /// About what a candidate lowers the potential by, and the weighted squares of the samples: of those compared since the
-    /// last reset.
-    pub(crate) fn gain(&self, candidate: usize) -> (f64, f64) {
+    /// About what a candidate lowers the potential by, the weight of the samples and their weighted squares: of those compared
+    /// since the last reset.
+    pub(crate) fn gain(&self, candidate: usize) -> [f64; 3] {
         let sum = |parts: &[f64; WIDEST]| parts.iter().sum::<f64>();
-        let squares = self.gains.last().map_or(0.0, sum);
-        (-2.0 * sum(&self.gains[candidate]), squares)
+        let [weight, squares] = self.sizes.each_ref().map(sum);
+        [-2.0 * sum(&self.gains[candidate]), weight, squares]
     }
 
     /// Compares the samples of `source`, at most one block, with all candidates.
@@ -380,14 +385,17 @@ unsafe fn compare<V: Lanes, const M: usize>(
             let weight = V::Elem::from_f64(work.samples.weights.0[i]);
             work.weights.0[i] = if i < count { weight } else { zero };
         }
-        if let Some(parts) = work.gains.last_mut() {
-            let mut sum = V::splat(zero);
-            for lane in (0..BLOCK).step_by(V::WIDTH) {
-                let negated = V::load(negated.0.as_ptr().add(lane));
-                let weight = V::load(work.weights.0.as_ptr().add(lane));
-                sum = sum.minus_product(negated, weight);
-            }
-            add_parts(parts, sum);
+        let mut sizes = [V::splat(zero); 2];
+        for lane in (0..BLOCK).step_by(V::WIDTH) {
+            let negated = V::load(negated.0.as_ptr().add(lane));
+            let weight = V::load(work.weights.0.as_ptr().add(lane));
+            sizes = [
+                sizes[0].plus(weight),
+                sizes[1].minus_product(negated, weight),
+            ];
+        }
+        for (parts, size) in work.sizes.iter_mut().zip(sizes) {
+            add_parts(parts, size);
         }
         if is_along {
             for candidate in 0..k {

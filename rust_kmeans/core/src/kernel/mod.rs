@@ -986,13 +986,29 @@ mod tests {
                 new: labels[row],
             })
             .collect();
+        let other = |label: i32| (label + 1) % i32::try_from(k).expect("few");
+        let elsewhere: Vec<_> = (moves.iter().copied())
+            .map(|there| Move {
+                new: other(there.new),
+                ..there
+            })
+            .collect();
+        let back: Vec<_> = (elsewhere.iter().zip(&moves))
+            .map(|(&there, here)| Move {
+                old: there.new,
+                ..*here
+            })
+            .collect();
         let block = <&[i32; BLOCK]>::try_from(&labels[..]).expect("a block");
         for isa in Isa::available() {
             let packed = Packed::<T>::new(isa, k, d)?;
             let mut by_row = ExactTable::new(k, d + 1)?;
             packed.move_rows(&mut by_row, &moving, &moves);
+            let mut moved = ExactTable::new(k, d + 1)?;
+            packed.move_rows(&mut moved, &moving, &elsewhere);
+            packed.move_rows(&mut moved, &moving, &back);
             let mut by_block = ExactTable::new(k, d + 1)?;
-            let mut tables = vec![by_row];
+            let mut tables = vec![by_row, moved];
             if packed.add_block(&mut by_block, &moving, (0, block), &mut WholeBlock::new()) {
                 tables.push(by_block);
             }
@@ -1006,7 +1022,8 @@ mod tests {
     }
 
     #[test]
-    fn sums_of_clusters_have_their_low_parts_row_by_row_and_all_at_once() -> Result<()> {
+    fn sums_of_clusters_have_their_low_parts_row_by_row_and_all_at_once_and_after_rows_moved()
+    -> Result<()> {
         for (d, k) in [(1, 2), (2, 7), (3, 5), (10, 2), (16, 1), (17, 3), (100, 4)] {
             sums_are_their_definition::<f32>(d, k)?;
             sums_are_their_definition::<f64>(d, k)?;

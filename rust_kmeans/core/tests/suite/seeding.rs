@@ -232,6 +232,15 @@ fn pruned_seeds_of_many_rows_and_many_clusters_are_those_of_all_float64_distance
 }
 
 #[test]
+fn what_exact_sums_cut_off_decides_between_no_trials() {
+    // The last two are as far from 0 as one quantum and some more, which is cut off: their potentials are equal.
+    let data = ndarray::array![[1e10], [-1e10], [0.0], [6.851e-5], [-6.986e-5]];
+    for seed in 0..100 {
+        check::<f64>(&data, 4, None, seed, 3);
+    }
+}
+
+#[test]
 fn seeds_do_not_depend_on_what_was_drawn_before() {
     let data = common::blobs::<f32>(20_000, 3, 10, 15);
     let weights: Vec<_> = (0..20_000_u32).map(|i| f64::from(i % 5)).collect();

@@ -140,7 +140,7 @@ def persist_on_workers(X: da.Array, client: Client) -> da.Array:
 
     from rust_kmeans.dask._groups import split
 
-    # `scheduler_info` may have heard of no worker: what the client asks for every two seconds comes in between.
+    # `scheduler_info` may know of no worker: what the client asks for every two seconds comes in between.
     workers = sorted(client.nthreads())
     parts = [
         client.persist(X.blocks[part[0] : part[-1] + 1], workers=[worker], allow_other_workers=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 PARENT = """
-    import os, sys, threading
+    import os, sys, threading, time
     import numpy as np
     from rust_kmeans import KMeans
 
@@ -22,10 +22,12 @@ PARENT = """
     def fit():
         return KMeans(30, init=X[:30], n_init=1, max_iter=5, n_threads=2).fit(X).cluster_centers_.tobytes()
 
+    def tasks():
+        return set(os.listdir("/proc/self/task"))
+
     def workers():
         return sum(
-            open(f"/proc/self/task/{task}/comm").read().startswith("rust_kmeans")
-            for task in os.listdir("/proc/self/task")
+            open(f"/proc/self/task/{task}/comm").read().startswith("rust_kmeans") for task in tasks()
         )
 
     expected = fit()
@@ -44,8 +46,12 @@ def run(body: str) -> subprocess.CompletedProcess[str]:
 def test_fits_one_after_the_other_share_their_threads_and_at_once_they_do_not_wait() -> None:
     done = run(
         """
+        while not workers():
+            # A thread has its name once it runs, which no fit waits for.
+            time.sleep(0.01)
         assert workers() == 1
-        assert fit() == expected and workers() == 1
+        before = tasks()
+        assert fit() == expected and tasks() == before
         found = []
         fits = [threading.Thread(target=lambda: found.append(fit())) for _ in range(4)]
         [thread.start() for thread in fits]

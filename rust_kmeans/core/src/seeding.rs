@@ -668,9 +668,10 @@ impl<T: Element> Worker<T> {
         candidates: &Candidates<T>,
     ) {
         let mut listed = std::mem::take(&mut self.listed);
-        let now = &listed[..listed.len().min(BLOCK)];
-        self.block(piece, data.1, candidates, &data.0.listed(now, &[]));
-        listed.drain(..listed.len().min(BLOCK));
+        let count = listed.len().min(BLOCK);
+        let source = data.0.listed(&listed[..count], &[]);
+        self.block(piece, data.1, candidates, &source);
+        listed.drain(..count);
         self.listed = listed;
     }
 

@@ -26,10 +26,10 @@
 //!
 //! 4γ_{d+64}·(q + ‖C‖²) + (32u + slack)·N + underflow:
 //!
-//! twice the bound above for the distance and for what ½‖C‖² was lowered by, the rounding of the float64 distance, which
-//! is below N where there is a gain, and that of N, of w, of the difference,
-//! of the product and of the few terms that are added in the data's type before they go to float64 sums, whose rounding
-//! grows with the number of samples. A weight too small for the data's type is lost, which costs at most the type's
+//! twice the bound above for the distance and for what ½‖C‖² was lowered by, the rounding of the float64 distance, which is
+//! below N where there is a gain, and that of N, of w, of the difference, of the product and of the few terms that are added
+//! in the data's type before they go to float64 sums, whose rounding grows with the number of samples. What exact sums cut
+//! off is added by the search, which knows their grid. A weight too small for the data's type is lost, which costs at most the type's
 //! smallest normal number times N.
 //! [`Closer::gain`] has the sums and [`Candidates::gain_error`] what bounds their errors, so that a candidate that gains
 //! more beyond doubt is known without a float64 distance. Data whose scores could overflow are not screened, and have no gains.
